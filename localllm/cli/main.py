@@ -1,0 +1,104 @@
+"""The root command: finds the command's file, and turns every failure into one line and an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+import click
+
+from localllm import __version__
+from localllm.errors import LocalLLMError
+
+# name: (module in localllm.cli, one-line help). Kept here so that --help imports no command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "ask": ("ask", "Answer one question."),
+    "docs": ("docs", "Index your documents and search them."),
+    "models": ("models", "The models on this computer."),
+    "rules": ("rules", "Check texts against rule sets."),
+    "chats": ("chats", "Your chats."),
+    "bench": ("bench", "Measure this machine with a model."),
+    "doctor": ("doctor", "What works here, what is missing, and how to get it."),
+}
+
+FAILED, USAGE, BROKEN_RULE, NOT_IN_DOCUMENTS, INTERRUPTED = 1, 2, 3, 4, 130
+"""Exit codes; 0 is done."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules ``localllm.cli.<name>`` with an attribute ``command``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, without importing anything."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the file of one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"localllm.cli.{COMMANDS[cmd_name][0]}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--offline", is_flag=True, help="Refuse every network connection.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks on standard error.")
+@click.option("-v", "--verbose", is_flag=True, help="Show tracebacks and what goes on inside.")
+@click.version_option(__version__, prog_name="localllm")
+@click.pass_context
+def cli(ctx: click.Context, offline: bool, quiet: bool, verbose: bool) -> None:
+    """A private assistant in your terminal. Without a command it opens the app."""
+    from localllm.cli.session import Session
+
+    ctx.obj = Session(offline=offline, quiet=quiet, verbose=verbose)
+
+
+def main(open_app: Callable[[], int] | None = None, args: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Args:
+        open_app: Opens the screen; called when no command is given and standard output is a terminal.
+        args: The arguments, by default those of the process.
+    """
+    arguments = list(sys.argv[1:] if args is None else args)
+    try:
+        if not arguments:
+            if open_app is not None and sys.stdin.isatty() and sys.stdout.isatty():
+                return open_app()
+            click.echo(cli.get_help(click.Context(cli, info_name="localllm")), err=True)
+            return USAGE
+        result = cli.main(arguments, prog_name="localllm", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        if "--json" in arguments:
+            _print_json_error("usage", error.format_message(), "See --help.")
+        else:
+            error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; Python would complain again at exit
+        return FAILED
+    except LocalLLMError as error:
+        if "--json" in arguments:
+            _print_json_error(error.kind, error.message, error.hint)
+        else:
+            click.echo(f"localllm: {error}", err=True)
+        if "-v" in arguments or "--verbose" in arguments:
+            raise
+        return FAILED
+
+
+def _print_json_error(kind: str, message: str, hint: str) -> None:
+    click.echo(json.dumps({"error": {"kind": kind, "message": message, "hint": hint}}, ensure_ascii=False))

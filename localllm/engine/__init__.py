@@ -1,0 +1,1 @@
+"""engine: tokens in, tokens out."""

@@ -1,0 +1,361 @@
+"""Engine: what the rest of the house may ask of a language model.
+
+Three real engines exist: in this process (`engine.local`), in a worker process (`engine.client`), and behind an
+OpenAI-compatible server (`engine.remote`). `tests/fakes.py` holds a fourth with scripted logits. This module imports
+neither numpy nor llama_cpp at run time, so that the command line stays quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from localllm.events import FinishReason, Message, Prefilling, Stats
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+# ---- what is asked --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """Which models to load, and how. Picklable: it travels to the worker process."""
+
+    model: Path
+    draft: Path | None = None
+    """A small draft model for speculative decoding; n-gram drafting needs none."""
+    embedder: Path | None = None
+    n_ctx: int = 0
+    """Context window in tokens; 0 means the model's own, at most 8,192."""
+    gpu_layers: int = -1
+    """Layers on the GPU; -1 means as many as fit, 0 none."""
+    main_gpu: int = 0
+    tensor_split: tuple[float, ...] = ()
+    n_threads: int = 0
+    """0 means physical cores."""
+    n_batch: int = 512
+    kv_type: str = "f16"
+    """Type of the K cache: ``f16``, ``q8_0``, ``q4_0``."""
+    kv_type_v: str = ""
+    """Type of the V cache; empty means that of K."""
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+    speculation: Literal["auto", "none"] = "auto"
+    n_seq: int = 1
+    """Sequences (slots) that can be decoded side by side."""
+    sessions_dir: Path | None = None
+    """Folder of saved KV states; None keeps nothing on disk."""
+    sessions_max_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen. Temperature 0 is greedy, and then every other field but the penalties is moot."""
+
+    temperature: float = 0.7
+    top_k: int = 40
+    """Keep the k likeliest tokens; 0 keeps all."""
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    """Above 1 makes tokens of the last `repeat_last_n` less likely."""
+    repeat_last_n: int = 64
+    seed: int | None = None
+    """None draws a new seed for every request."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Added to the logits of these token ids."""
+
+    def __post_init__(self) -> None:
+        checks = (
+            (0 <= self.temperature <= 10, "temperature must be between 0 and 10"),
+            (self.top_k >= 0, "top_k must not be negative"),
+            (0 < self.top_p <= 1, "top_p must be above 0 and at most 1"),
+            (0 <= self.min_p <= 1, "min_p must be between 0 and 1"),
+            (self.repeat_penalty > 0, "repeat_penalty must be above 0"),
+        )
+        for good, complaint in checks:
+            if not good:
+                raise ValueError(complaint)
+
+
+@dataclass(frozen=True, slots=True)
+class ConstraintSpec:
+    """A grammar that the answer must follow: plain, picklable data, compiled in the worker by `engine.constraint`."""
+
+    kind: Literal["json_schema", "lark", "regex"]
+    source: str
+    """The schema as JSON text, the Lark grammar, or the regular expression."""
+    after: str = ""
+    """The grammar starts after this text was generated (``</think>``); empty means at once."""
+    close_within_budget: bool = True
+    """Steer to the shortest legal end when the token budget runs out."""
+    mask_first: bool = False
+    """Mask the logits before sampling, for exactness at temperature above 0, instead of sample-then-check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One answer to generate."""
+
+    messages: tuple[Message, ...] = ()
+    """Rendered by the model's own chat template in the worker."""
+    prompt: str | None = None
+    """A raw prompt instead of `messages`; special tokens in it are parsed."""
+    max_tokens: int = 0
+    """0 means until the context window is full."""
+    sampling: Sampling = field(default_factory=Sampling)
+    stop: tuple[str, ...] = ()
+    """The answer ends before any of these strings; they are never shown."""
+    constraint: ConstraintSpec | None = None
+    prefix: str = ""
+    """Text of the answer that stands already: generation goes on behind it, on the token ids it was made of."""
+    ban: tuple[str, ...] = ()
+    """Right after `prefix` the text must not begin with any of these strings."""
+    corpus: tuple[str, ...] = ()
+    """Texts that the answer may copy from, for the n-gram drafter; the prompt itself always counts."""
+    speculation: Literal["auto", "none"] = "auto"
+    session: str = ""
+    """Names the chat whose KV state may be saved and restored; empty saves nothing."""
+
+
+# ---- what comes back ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """Text that may be shown: whole characters, with stop strings held back."""
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    from_draft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationDone:
+    """The last event of a stream."""
+
+    reason: FinishReason
+    stats: Stats
+    notes: tuple[str, ...] = ()
+
+
+EngineEvent = Prefilling | TokenEvent | GenerationDone
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPrompt:
+    """A prompt exactly as the model sees it."""
+
+    text: str
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A processor that llama.cpp can use."""
+
+    name: str
+    description: str
+    kind: Literal["cpu", "gpu", "igpu", "accel"]
+    memory_free: int
+    memory_total: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What is loaded, read from the loader, not guessed."""
+
+    model: str
+    """Display name, such as ``SmolLM2-135M-Instruct.Q4_1``."""
+    path: Path | None
+    architecture: str
+    quantization: str
+    n_params: int
+    n_ctx: int
+    n_ctx_train: int
+    n_layer: int
+    n_gpu_layers: int
+    """Layers that really are on a GPU."""
+    n_threads: int
+    devices: tuple[Device, ...] = ()
+    draft: str | None = None
+    embedder: str | None = None
+    embedder_fingerprint: str | None = None
+    """Names the embedder's vectors: sha256 over what changes them."""
+    embedding_dim: int = 0
+    embedder_max_tokens: int = 0
+    load_seconds: float = 0.0
+    has_chat_template: bool = True
+    recurrent: bool = False
+    """Recurrent and hybrid models can't roll back, so nothing is drafted for them."""
+    size_bytes: int = 0
+    notes: tuple[str, ...] = ()
+
+
+# ---- the seams ------------------------------------------------------------------------------------------------------
+
+
+class Cancel(Protocol):
+    """Anything with the `is_set` of a `threading.Event`."""
+
+    def is_set(self) -> bool:
+        """True once the user asked to stop."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """Counts and cuts text as one model does."""
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of plain text: special tokens in it are treated as text, none are added."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """`len(self.tokenize(text))`."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns text into vectors."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the vectors would: model, pooling, prefixes."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Numbers per vector."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens that one text may have, special tokens included."""
+        ...
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Character span of each of the embedder's tokens in `text`, without special tokens, in order.
+
+        Used to cut chunks that are token-exact; spans are half open, ascending and inside the text.
+        """
+        ...
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit-length rows, shape (len(texts), dim), float32.
+
+        Raises:
+            TextTooLong: A text has more tokens than `max_tokens`; nothing is ever cut in silence.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """A loaded language model."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is loaded and where."""
+        ...
+
+    def stream(self, request: Request, cancel: Cancel | None = None) -> Iterator[EngineEvent]:
+        """Generate one answer; the last event is a `GenerationDone`.
+
+        Raises:
+            ContextOverflow: The prompt does not fit; nothing was generated.
+            ConstraintRefused: The constraint can't be compiled.
+            EngineDied: The worker process ended; events so far stay valid.
+        """
+        ...
+
+    def render(self, messages: Sequence[Message], prefix: str = "") -> RenderedPrompt:
+        """Apply the model's chat template, ready for an answer that begins with `prefix`."""
+        ...
+
+    def prefill(self, messages: Sequence[Message], cancel: Cancel | None = None) -> int:
+        """Evaluate what is certain already, in idle time; returns the tokens now cached. Cancelling is no error."""
+        ...
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of plain text, without special tokens."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """`len(self.tokenize(text))`."""
+        ...
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The embedder that was loaded beside the model, if any."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; safe to call twice."""
+        ...
+
+
+class Matcher(Protocol):
+    """A compiled constraint at one position of an answer (see `engine.constraint`)."""
+
+    def legal_prefix(self, tokens: Sequence[int]) -> int:
+        """How many of these tokens may follow, in order."""
+        ...
+
+    def commit(self, tokens: Sequence[int]) -> None:
+        """The tokens were emitted."""
+        ...
+
+    def mask(self) -> NDArray[np.bool_]:
+        """True for every token id that may come next, shape (n_vocab,)."""
+        ...
+
+    def forced(self) -> list[int]:
+        """Tokens that must come next, possibly none."""
+        ...
+
+    @property
+    def accepting(self) -> bool:
+        """The answer may end here."""
+        ...
+
+    @property
+    def stopped(self) -> bool:
+        """The answer must end here."""
+        ...
+
+    def closing(self, limit: int) -> list[int] | None:
+        """A shortest known way to a legal end in at most `limit` tokens, or None."""
+        ...
+
+
+class Drafter(Protocol):
+    """Proposes tokens that the target is likely to produce. It can never change the text."""
+
+    @property
+    def name(self) -> str:
+        """Shown in stats: ``ngram``, or the draft model's name."""
+        ...
+
+    def begin(self, prompt: Sequence[int]) -> None:
+        """A new answer starts behind this prompt."""
+        ...
+
+    def propose(self, context: Sequence[int], k: int) -> list[int]:
+        """At most `k` tokens that may follow `context` (prompt and answer so far)."""
+        ...
+
+    def confidence(self) -> Sequence[float]:
+        """For the last proposal: the drafter's own probability of each token, 0 to 1."""
+        ...
+
+    def observe(self, accepted: Sequence[int], n_drafted_accepted: int) -> None:
+        """These tokens were emitted; the first `n_drafted_accepted` of them had been proposed."""
+        ...
+
+    def close(self) -> None:
+        """Release what the drafter holds."""
+        ...

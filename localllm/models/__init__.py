@@ -1,0 +1,1 @@
+"""models: what localllm knows about model files."""

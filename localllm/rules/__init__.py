@@ -1,0 +1,1 @@
+"""rules: what an answer must look like, enforced and proved."""

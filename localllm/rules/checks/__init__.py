@@ -1,0 +1,1 @@
+"""checks: one file per family of rules."""

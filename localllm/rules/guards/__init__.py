@@ -1,0 +1,1 @@
+"""guards: prompt injection, personal data, secrets, profanity."""

@@ -1,0 +1,1 @@
+"""localllm_tui: the screen of localllm."""

@@ -1,0 +1,29 @@
+"""The launcher: `localllm` without a command opens the app, with one it runs the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def open_app() -> int:
+    """Import and run the screen; returns the exit code."""
+    from localllm_tui.app import run
+
+    return run()
+
+
+def main() -> int:
+    """Entry point of the program, of the packaged binary, and of its worker processes."""
+    # The packaged binary has no `python -m`: it starts itself again as a worker.
+    if os.environ.get("LOCALLLM_WORKER") and len(sys.argv) > 1 and sys.argv[1] == "--worker":
+        from localllm.engine.worker import run_worker
+
+        return run_worker()
+    from localllm.cli import main as run_command
+
+    return run_command(open_app)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""screens: what takes over the whole terminal."""

@@ -1,0 +1,1 @@
+"""widgets: what is on the screen, one per file."""
