@@ -23,8 +23,9 @@ ALLOWED: dict[str, set[str]] = {
     "rules": BOTTOM | {"engine.protocol"},
     "history": BOTTOM,
     "assistant": BOTTOM | {"prompt", "engine", "rag", "rules", "models", "history"},
-    "server": BOTTOM | {"assistant", "prompt", "engine", "rag", "rules", "models", "history"},
-    "cli": BOTTOM | {"assistant", "server", "prompt", "engine", "rag", "rules", "models", "history", "llama"},
+    "open": BOTTOM | {"assistant", "prompt", "engine", "rag", "rules", "models", "history"},
+    "server": BOTTOM | {"open", "assistant", "prompt", "engine", "rag", "rules", "models", "history"},
+    "cli": BOTTOM | {"open", "assistant", "server", "prompt", "engine", "rag", "rules", "models", "history", "llama"},
 }
 FOREIGN = {"textual", "rich", "localllm_tui"}
 

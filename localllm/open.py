@@ -1,0 +1,99 @@
+"""Opening the house: from settings to a running engine and an assistant, the same way for every front end.
+
+spec = engine_spec(settings, paths)            # finds the files, loads nothing
+engine = open_engine(settings, paths)          # starts the worker process and loads
+assistant = open_assistant(settings, paths)    # loads the engine with the first question
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localllm.engine.protocol import Engine, EngineSpec
+from localllm.events import Loading
+from localllm.settings import Paths, Settings
+
+if TYPE_CHECKING:
+    from localllm.assistant import Assistant
+    from localllm.history import History
+
+
+def engine_spec(settings: Settings, paths: Paths) -> EngineSpec:
+    """What the settings ask for, with every name resolved to a file. Reads headers at most, loads nothing.
+
+    Raises:
+        ModelNotFound: There is no such model, or none at all; the hint says how to get the starter.
+        NotGGUF: The file is not a model.
+    """
+    from localllm.models import shelf
+
+    model = shelf.find_model(settings.model, paths)
+    draft: Path | None = None
+    if settings.draft not in ("auto", "none", ""):
+        draft = shelf.find_model(settings.draft, paths)
+    return EngineSpec(
+        model=model,
+        draft=draft,
+        embedder=shelf.find_embedder(settings.embedder, paths),
+        n_ctx=settings.ctx,
+        gpu_layers=settings.n_gpu_layers,
+        n_threads=settings.threads,
+        kv_type=settings.kv_type,
+        kv_type_v=settings.kv_type_v,
+        speculation="none" if settings.draft == "none" else "auto",
+        sessions_dir=paths.sessions,
+    )
+
+
+def open_engine(
+    settings: Settings,
+    paths: Paths,
+    *,
+    on_progress: Callable[[Loading], None] | None = None,
+    spec: EngineSpec | None = None,
+) -> Engine:
+    """Start a worker process and load the model in it; returns when it is ready.
+
+    Args:
+        settings: Which model, and how.
+        paths: Where models, sessions and logs are.
+        on_progress: Called while the model loads, from the calling thread.
+        spec: Loaded as it is, instead of what the settings ask for.
+
+    Raises:
+        ModelError: The model is missing, is no model, does not fit, or llama.cpp refused it.
+    """
+    from localllm.engine.client import start_engine
+
+    return start_engine(spec or engine_spec(settings, paths), paths, on_progress=on_progress)
+
+
+def open_assistant(
+    settings: Settings,
+    paths: Paths,
+    *,
+    engine: Engine | None = None,
+    history: History | None = None,
+    docs: str = "",
+    rules: str = "",
+) -> Assistant:
+    """An assistant over the user's own chats, library and rules.
+
+    Args:
+        settings: Which model, how it answers.
+        paths: Where files are kept.
+        engine: A running engine; None opens one with the first question, and again after it died.
+        history: Where turns are kept; None keeps them in memory for this run alone.
+        docs: Library to ask; empty means that of the settings.
+        rules: Rule set, by file or name; empty means that of the settings.
+    """
+    from localllm.assistant import Assistant
+
+    def opener(report: Callable[[Loading], None]) -> Engine:
+        return open_engine(settings, paths, on_progress=report)
+
+    settings = replace(settings, docs=docs or settings.docs, rules=rules or settings.rules)
+    return Assistant(engine, opener=opener, history=history, settings=settings)
