@@ -19,6 +19,9 @@
         + EmbedderMismatch
         + TextTooLong
         + SchemaTooNew
+        + LibraryBusy
+        + LibraryDamaged
+        + LibraryFull
       + DownloadError
         + ChecksumMismatch
         + NotEnoughSpace
@@ -147,6 +150,18 @@ class TextTooLong(RetrievalError):
 
 class SchemaTooNew(RetrievalError):
     """The file was written by a newer version of localllm."""
+
+
+class LibraryBusy(RetrievalError):
+    """Another process is indexing this library."""
+
+
+class LibraryDamaged(RetrievalError):
+    """The library file is not intact; it is set aside and rebuilt, never deleted."""
+
+
+class LibraryFull(RetrievalError):
+    """The disk is full; what was indexed before stays."""
 
 
 class DownloadError(LocalLLMError):
