@@ -359,3 +359,53 @@ class Drafter(Protocol):
     def close(self) -> None:
         """Release what the drafter holds."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Tokens to be verified in one step of the decode loop."""
+
+    tokens: Sequence[int] = ()
+    drafter: str | None = None
+    """Name of the drafter that proposed them."""
+
+
+class Controller(Protocol):
+    """Decides in every step how many tokens to draft, zero included, and which drafter to ask.
+
+    The decode loop calls `begin` once per answer, then in every step `choose` before the evaluation of the target and
+    `observe` after it. `engine.controller.make_controller` makes the real one.
+    """
+
+    def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = ()) -> None:
+        """A new answer starts behind this prompt; `corpus` holds token ids of texts that it may copy from."""
+        ...
+
+    def choose(self, context: Sequence[int], limit: int) -> Draft:
+        """The draft of this step: at most `limit` tokens that may follow `context`, or none for a plain step.
+
+        `context` is the prompt and the answer so far, the token that is evaluated next included. It is the loop's own
+        list: it may be read until `observe`, never changed.
+        """
+        ...
+
+    def observe(self, emitted: Sequence[int], accepted: int, drafted: int, batch: int, seconds: float) -> None:
+        """The step is over.
+
+        Args:
+            emitted: The tokens that were added to the context, the target's own last token included.
+            accepted: How many of the `drafted` tokens the target agreed with; they come first in `emitted`, except
+                that `batch - 1 - drafted` tokens forced by a constraint may stand before them.
+            drafted: Tokens of the draft that were sent to the target; fewer than proposed when a constraint cut it.
+            batch: Tokens that the target evaluated in this step.
+            seconds: Wall time of that evaluation alone.
+        """
+        ...
+
+    def plain_seconds(self, n_past: int) -> float:
+        """Expected wall time of a step that evaluates one token, 0.0 while nothing is known."""
+        ...
+
+    def close(self) -> None:
+        """Release the drafters."""
+        ...
