@@ -1,0 +1,68 @@
+# localllm: `make run` opens the app, `make test` checks everything. Both need only Python, a C/C++ compiler and make.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+ifeq ($(OS),Windows_NT)
+BIN     = $(VENV)/Scripts
+endif
+
+.PHONY: run test check soak starter install install-dev binary pins lint types clean
+
+run: install starter         ## Install, get the starter set, open the app (without a terminal: answer one question)
+	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/localllm; \
+	else $(BIN)/localllm ask "In one sentence: what is a language model?" -n 48; fi
+
+test: install-dev starter    ## Lint, types, the built wheel, and every test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tests/check_wheel.py
+	$(BIN)/python -m pytest
+
+soak: install-dev starter    ## The full counts of the long harnesses; goes on where it stopped
+	LOCALLLM_SOAK=1 $(BIN)/python -m pytest -m slow
+
+starter: install             ## Put the starter models into models/
+	@$(BIN)/localllm models pull starter --to models
+
+binary: build/venv/installed  ## The packaged program, in dist/localllm
+	build/venv/bin/python -m PyInstaller --noconfirm --log-level WARN build.spec
+	mkdir -p dist/localllm/models && cp models/README.md dist/localllm/models/
+	@echo "Built dist/localllm/localllm"
+
+# llama.cpp for a baseline processor: without pip's cache, which may hold a build for this very processor.
+build/venv/installed: requirements.txt requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv build/venv
+	CMAKE_ARGS="-DGGML_NATIVE=OFF" build/venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-cache-dir --require-hashes --no-deps -r requirements.txt
+	build/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		-r requirements-dev.txt
+	build/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+install: $(VENV)/installed
+install-dev: $(VENV)/installed-dev
+
+$(VENV)/bin-python:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/bin-python requirements.txt pyproject.toml
+	@echo "Installing; llama.cpp is compiled for this processor, which takes a few minutes the first time."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.txt
+	@touch $@
+
+pins:                        ## Renew the pinned versions (needs pip-tools)
+	$(BIN)/pip-compile $(PIN_OPTIONS) -o requirements.txt pyproject.toml
+	$(BIN)/pip-compile $(PIN_OPTIONS) -o requirements-dev.txt requirements-dev.in
+PIN_OPTIONS = --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+clean:                       ## Remove what can be built again
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
