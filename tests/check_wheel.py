@@ -42,7 +42,7 @@ def main() -> None:
         python = next(p for p in (bare / "bin" / "python", bare / "Scripts" / "python.exe") if p.exists())
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "--no-deps", str(wheel)], check=True)
-        subprocess.run([*pip, "click", "platformdirs"], check=True)
+        subprocess.run([*pip, "--no-deps", "click", "platformdirs"], check=True)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         shown = subprocess.run(
             [str(python.with_name("localllm")), "--help"], check=True, capture_output=True, text=True, env=environment
