@@ -17,9 +17,9 @@ if [ ! -d "llama_cpp_python-$version" ]; then
   tar xzf "llama_cpp_python-$version.tar.gz"
 fi
 cmake -S "llama_cpp_python-$version/vendor/llama.cpp" -B build -DCMAKE_BUILD_TYPE=Release \
-  -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_APP=OFF >cmake.log
+  -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_APP=OFF >cmake.log 2>&1
 cmake --build build --parallel "${JOBS:-2}" --target \
-  llama-bench llama-batched-bench llama-completion llama-server llama-speculative-simple llama-embedding >build.log
+  llama-bench llama-batched-bench llama-completion llama-server llama-speculative-simple llama-embedding >build.log 2>&1
 for name in llama-bench llama-batched-bench llama-completion llama-server llama-speculative-simple llama-embedding; do
   ln -sf "$PWD/build/bin/$name" "$dir/$name"
 done
