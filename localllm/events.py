@@ -190,6 +190,16 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """The turn is in the history: the question is stored, and an empty answer that will grow."""
+
+    chat_id: int
+    question_id: int | None
+    """None where an answer is continued or the chat begins with one."""
+    answer_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Loading:
     """The model is being loaded."""
 
@@ -276,5 +286,5 @@ class Finished:
     """One-line remarks for the user: what was left out, what could not be used."""
 
 
-Event = Loading | Retrieved | ContextUse | Prefilling | Token | Violation | Repairing | Finished
+Event = TurnStarted | Loading | Retrieved | ContextUse | Prefilling | Token | Violation | Repairing | Finished
 """Everything that `Assistant.send` may yield. The last event is always a `Finished`, or an exception is raised."""
