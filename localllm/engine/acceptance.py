@@ -1,0 +1,89 @@
+"""How often a drafter is right when it says how sure it is: its own probabilities, calibrated online."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+EDGES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+"""Upper bounds of the groups of confidence; the last group is all above."""
+
+_WINDOW = 64.0
+"""Trials that a group remembers: older ones fade."""
+_PRIOR = 3.0
+"""Trials that the prior is worth."""
+
+
+class Acceptance:
+    """One drafter's record: hits and trials per group of confidence, and lately overall.
+
+    A trial is a proposed token whose predecessors were all accepted, and for which the target's own token is known.
+
+    Args:
+        trust: Prior share of a drafter's stated confidence that is believed, 0 to 1.
+    """
+
+    def __init__(self, trust: float = 0.9) -> None:
+        self.trust = trust
+        self._hits = [0.0] * (len(EDGES) + 1)
+        self._trials = [0.0] * (len(EDGES) + 1)
+        self._lately = 0.0
+        self._weight = 0.0
+
+    @property
+    def trials(self) -> float:
+        """Trials remembered, all groups together."""
+        return sum(self._trials)
+
+    def calibrated(self, confidences: Sequence[float]) -> list[float]:
+        """The chance that each token is accepted, given that all before it are."""
+        hits, trials, trust = self._hits, self._trials, self.trust
+        out: list[float] = []
+        for c in confidences:
+            g = bisect_right(EDGES, c)
+            out.append((hits[g] + _PRIOR * trust * c) / (trials[g] + _PRIOR))
+        return out
+
+    def lately(self) -> float:
+        """Chance that the next drafted token is accepted, from the last few dozen trials of any confidence."""
+        prior = 0.75 * self.trust
+        return (self._lately + prior) / (self._weight + 1.0)
+
+    def observe(self, confidence: float, hit: bool) -> None:
+        """One trial."""
+        g = bisect_right(EDGES, confidence)
+        if self._trials[g] >= _WINDOW:
+            self._hits[g] *= 0.5
+            self._trials[g] *= 0.5
+        self._trials[g] += 1.0
+        self._hits[g] += hit
+        self._lately = self._lately * 0.97 + hit
+        self._weight = self._weight * 0.97 + 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain data."""
+        return {"hits": self._hits, "trials": self._trials, "lately": self._lately, "weight": self._weight}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], trust: float = 0.9) -> Acceptance:
+        """The record from `to_json`.
+
+        Raises:
+            ValueError: The data can't be such a record.
+        """
+        record = cls(trust)
+        try:
+            hits = [float(x) for x in data["hits"]]
+            trials = [float(x) for x in data["trials"]]
+            lately, weight = float(data["lately"]), float(data["weight"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not an acceptance record: {error}") from error
+        numbers = [*hits, *trials, lately, weight]
+        if len(hits) != len(EDGES) + 1 or len(trials) != len(hits) or not all(map(math.isfinite, numbers)):
+            raise ValueError("not an acceptance record: wrong length or no numbers")
+        if any(not 0 <= h <= t <= _WINDOW + 1 for h, t in zip(hits, trials, strict=True)) or not 0 <= lately <= weight:
+            raise ValueError("not an acceptance record: more hits than trials")
+        record._hits, record._trials, record._lately, record._weight = hits, trials, lately, weight
+        return record

@@ -1,0 +1,307 @@
+"""How many tokens to draft now, and by whom: as many as make the answer arrive soonest, and none where none do.
+
+Before every step the controller weighs, for each drafter and each length k, the expected tokens per second
+
+    (1 + a1 + a1 a2 + ... + a1...ak) / (T(k + 1) + k D)
+
+against plain decoding, 1 / T(1): T is the target's measured cost of a batch, D the drafter's cost per token, and a_i
+the calibrated chance that draft token i is accepted when those before it are. The curve T has steps, so all lengths
+are looked at, not only the next one. A ledger caps what all attempts together may lose. Given the same timings the
+controller decides the same: its clock is handed in, and it draws no random numbers.
+
+(The rate criterion is that of Leviathan et al., arXiv 2211.17192; stopping a draft when its marginal gain is negative
+is optimal by SpecDec++, arXiv 2405.19715; batch-cost curves for this choice were proposed in llama.cpp's #17034.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeGuard
+
+from localllm.engine.acceptance import Acceptance
+from localllm.engine.costs import CostTable
+from localllm.engine.ledger import Ledger
+from localllm.engine.lengths import best_length, best_plan, best_prefix, worth_going_on
+from localllm.engine.protocol import Drafter
+from localllm.events import Speculation
+
+MAX_DRAFT = 64
+"""Longest draft ever sent to the target."""
+
+_MARGIN = 1.03
+"""Speculation must promise this much more than plain decoding: estimates are noisy, plain decoding is certain."""
+_REFRESH = 48
+"""Speculative steps in a row after which one plain step is taken, so that the yardstick stays measured."""
+_FIRST_PROBE, _LAST_PROBE = 32, 4096
+"""Tokens between probes: doubled after each that promised nothing, reset by a gain."""
+_PROBE_LENGTH = 4
+_WORTH_A_PROBE = 0.7
+"""A free draft is sent as a probe only where it promises at least this share of what it should beat."""
+_GUESS = 0.25
+"""Cost of a draft token in plain steps where it was never measured."""
+
+
+class StepwiseDrafter(Drafter, Protocol):
+    """A drafter whose tokens cost time, so that it is asked for one after the other."""
+
+    @property
+    def evaluated(self) -> int:
+        """Tokens that the last proposal really cost; what was left over from an earlier draft costs nothing."""
+        ...
+
+    def lag(self, context: Sequence[int]) -> int:
+        """Tokens of `context` that it would have to read first."""
+        ...
+
+    def propose_while(self, context: Sequence[int], k: int, go_on: Callable[[Sequence[float]], bool]) -> list[int]:
+        """At most `k` tokens, as long as `go_on` (given the confidences so far) says so; it always drafts one."""
+        ...
+
+
+@dataclass(slots=True)
+class _Source:
+    drafter: Drafter
+    acceptance: Acceptance
+    stepwise: StepwiseDrafter | None
+    proposal: list[int] = field(default_factory=list)
+    """Tokens proposed and not yet compared with what the target emitted."""
+    confidences: list[float] = field(default_factory=list)
+    drafted: int = 0
+    wait: int = _FIRST_PROBE
+    """Tokens until the next probe."""
+    interval: int = _FIRST_PROBE
+
+    def ask(self, context: Sequence[int], limit: int) -> None:
+        self.proposal = self.drafter.propose(context, limit)
+        self.confidences = list(self.drafter.confidence()) if self.proposal else []
+
+    def wait_again(self, probe: bool) -> None:
+        """Back off after a probe; start over once the drafter is used because it promises a gain."""
+        self.interval = min(2 * self.interval, _LAST_PROBE) if probe else _FIRST_PROBE
+        self.wait = self.interval
+
+    def score(self, emitted: Sequence[int]) -> None:
+        """Compare the proposal with the target's own tokens, whether or not it was sent: each is a free trial."""
+        done = 0
+        for token in emitted:
+            if done == len(self.proposal):
+                break
+            hit = self.proposal[done] == token
+            self.acceptance.observe(self.confidences[done], hit)
+            if not hit:
+                done = len(self.proposal)
+                break
+            done += 1
+        del self.proposal[:done], self.confidences[:done]
+
+
+class Controller:
+    """Chooses drafter and length for one sequence; costs, acceptance and ledger may be shared between sequences.
+
+    Args:
+        costs: The measured cost table; while it knows no plain step, nothing is drafted.
+        drafters: In order of preference where two promise the same.
+        clock: Seconds, used to time the drafters.
+        ledger: The regret ledger.
+        acceptance: Records by drafter name; missing ones are added.
+        max_draft: Longest draft.
+    """
+
+    def __init__(
+        self,
+        costs: CostTable,
+        drafters: Sequence[Drafter],
+        *,
+        clock: Callable[[], float],
+        ledger: Ledger | None = None,
+        acceptance: dict[str, Acceptance] | None = None,
+        max_draft: int = MAX_DRAFT,
+    ) -> None:
+        self.costs = costs
+        self.ledger = ledger if ledger is not None else Ledger()
+        self.acceptance = acceptance if acceptance is not None else {}
+        self._clock = clock
+        self._sources = [
+            _Source(d, self.acceptance.setdefault(d.name, Acceptance()), d if _is_stepwise(d) else None)
+            for d in drafters
+        ]
+        self._max_draft = min(max_draft, costs.max_batch - 1)
+        self._remaining = 0
+        self._since_plain = 0
+        self._draft_seconds = 0.0
+        self._sent = 0
+        self._source = -1
+        self._n_context = 0
+        self._reset_counts()
+
+    def _reset_counts(self) -> None:
+        self._drafted = self._accepted = self._steps = self._plain_steps = 0
+        self._worth = self._spent = 0.0
+
+    # ---- one answer ----------------------------------------------------------------------------------------------
+
+    def begin(self, prompt: Sequence[int], max_tokens: int = 0) -> None:
+        """A new answer starts behind `prompt`; `max_tokens` (0: unknown) is how long it may become."""
+        self._reset_counts()
+        self._remaining = max_tokens if 0 < max_tokens < 256 else 256
+        for source in self._sources:
+            source.drafted = 0
+            source.proposal, source.confidences = [], []
+            source.drafter.begin(prompt)
+
+    def draft(self, context: Sequence[int], limit: int) -> list[int]:
+        """The tokens to verify with the next step: at most `limit`, possibly none.
+
+        Args:
+            context: Prompt and answer so far; its last token is the one about to be evaluated.
+            limit: Most tokens that the caller can use.
+        """
+        self._draft_seconds, self._sent, self._source = 0.0, 0, -1
+        self._n_context = len(context)
+        limit = min(limit, self._max_draft)
+        if limit <= 0 or not self._sources or not self.costs.known or self._since_plain >= _REFRESH:
+            return []
+        row = self.costs.row(self._n_context)
+        started = self._clock()
+        self._source, tokens = self._choose(context, limit, row)
+        self._draft_seconds = self._clock() - started
+        self._sent = len(tokens)
+        return tokens
+
+    def settle(self, emitted: Sequence[int], accepted: int, seconds: float) -> None:
+        """The step that followed `draft` is done.
+
+        Args:
+            emitted: Tokens that the answer gained, in order; the first `accepted` of them had been sent.
+            accepted: Draft tokens that were kept.
+            seconds: What evaluating and sampling took; drafting is timed by the controller itself.
+        """
+        plain = self.costs.plain(self._n_context)
+        n_batch = self._sent + 1
+        self.costs.observe(n_batch, self._n_context, seconds)
+        self._steps += 1
+        self._plain_steps += self._sent == 0
+        self._drafted += self._sent
+        self._accepted += accepted
+        self._remaining = max(self._remaining - len(emitted), 32)
+        self._since_plain = self._since_plain + 1 if self._sent else 0
+        if plain > 0:
+            # A plain step costs what it costs; only drafting, if anything, was lost with it.
+            # A hiccup of the machine in a step is nobody's fault: it counts at most three times the expected cost.
+            expected = self.costs.row(self._n_context)[n_batch]
+            step = min(seconds, 3 * expected) if self._sent else plain
+            self.ledger.settle(len(emitted), (step + self._draft_seconds) / plain)
+        self._worth += len(emitted) * plain
+        self._spent += seconds + self._draft_seconds
+        if self._source >= 0:
+            self._sources[self._source].drafted += self._sent
+        for i, source in enumerate(self._sources):
+            source.score(emitted)
+            source.wait -= len(emitted)
+            source.drafter.observe(emitted, accepted if i == self._source else 0)
+
+    def report(self) -> Speculation:
+        """What happened since `begin`."""
+        busiest = max(self._sources, key=lambda s: s.drafted, default=None)
+        return Speculation(
+            drafted=self._drafted,
+            accepted=self._accepted,
+            target_steps=self._steps,
+            plain_steps=self._plain_steps,
+            speedup=self._worth / self._spent if self._drafted and self._spent > 0 else 1.0,
+            drafter=busiest.drafter.name if busiest is not None and busiest.drafted else None,
+        )
+
+    def close(self) -> None:
+        """Release the drafters."""
+        for source in self._sources:
+            source.drafter.close()
+
+    # ---- choosing ------------------------------------------------------------------------------------------------
+
+    def _choose(self, context: Sequence[int], limit: int, row: list[float]) -> tuple[int, list[int]]:
+        """The drafter's index and the tokens to send; -1 and none for a plain step."""
+        to_beat = _MARGIN / row[1]
+        chosen: tuple[int, list[int]] = (-1, [])
+        for i, source in enumerate(self._sources):
+            if source.stepwise is None:
+                source.ask(context, limit)
+                if not source.proposal:
+                    continue
+                k, rate = best_length(source.acceptance.calibrated(source.confidences), row)
+                while k and not self._allowed(k, row, 0.0):
+                    k -= 1
+                probe = rate <= to_beat and source.wait <= 0 and rate > _WORTH_A_PROBE * to_beat
+                if k and (rate > to_beat or probe):
+                    source.wait_again(probe)
+                    to_beat = max(to_beat, rate)
+                    chosen = i, source.proposal[:k]
+        for i, source in enumerate(self._sources):
+            if source.stepwise is not None:
+                tokens = self._draft_stepwise(source, source.stepwise, context, limit, row, to_beat)
+                if tokens is not None:
+                    chosen = (i, tokens) if tokens else chosen
+        return chosen
+
+    def _draft_stepwise(
+        self,
+        source: _Source,
+        drafter: StepwiseDrafter,
+        context: Sequence[int],
+        limit: int,
+        row: list[float],
+        to_beat: float,
+    ) -> list[int] | None:
+        """Let a drafter that takes time draft, where that promises more than `to_beat` tokens per second."""
+        name = drafter.name
+        per_token = self.costs.draft(name) or _GUESS * row[1]
+        behind = drafter.lag(context)
+        catching_up = max(behind - 1, 0) * (self.costs.catch_up(name) or per_token / 2)
+        chance = source.acceptance.lately()
+        k, rate = best_plan(chance, row, limit, per_token, catching_up / self._remaining)
+        probe = rate <= to_beat
+        if probe:
+            if source.wait > 0:
+                return None
+            k = min(k, _PROBE_LENGTH)
+        while k > 1 and not self._allowed(k, row, catching_up + k * per_token):
+            k -= 1
+        if not self._allowed(k, row, catching_up + k * per_token):
+            return None
+        source.wait_again(probe)
+        reach = k if probe else limit
+        worth = max(rate, 1.0 / row[1])
+
+        def go_on(confidences: Sequence[float]) -> bool:
+            n = len(confidences)
+            if n >= reach or not self._allowed(n + 1, row, catching_up + (n + 1) * per_token):
+                return False
+            return probe or worth_going_on(
+                source.acceptance.calibrated(confidences), chance, row, limit, per_token, worth
+            )
+
+        started = self._clock()
+        source.proposal = drafter.propose_while(context, reach, go_on)
+        source.confidences = list(drafter.confidence())
+        took = self._clock() - started
+        n = len(source.proposal)
+        if not n:
+            return None
+        if behind > 8:
+            self.costs.observe_catch_up(name, max(took - n * per_token, 0.1 * took) / behind)
+        elif drafter.evaluated:
+            self.costs.observe_draft(name, took / drafter.evaluated)
+        # Drafting is paid for now; only the target's step is still to be weighed.
+        k = best_prefix(source.acceptance.calibrated(source.confidences), row, worth)
+        while k and not self._allowed(k, row, took):
+            k -= 1
+        return source.proposal[:k] if k or not probe else None
+
+    def _allowed(self, k: int, row: list[float], drafting: float) -> bool:
+        """The ledger could bear it if all k draft tokens were rejected."""
+        return self.ledger.allows((row[k + 1] + drafting) / row[1] - 1.0)
+
+
+def _is_stepwise(drafter: Drafter) -> TypeGuard[StepwiseDrafter]:
+    return hasattr(drafter, "propose_while")

@@ -1,0 +1,240 @@
+"""What an evaluation costs: seconds of the target for a batch of b tokens, and seconds of each drafter per token.
+
+Curves differ per machine, model and quantization, and have steps (kernels work on groups of rows), so nothing is
+assumed about their shape: measured sizes are knots, sizes between them are interpolated. Contexts are grouped into
+buckets, because attention makes every step dearer as the context grows.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from localllm.engine.protocol import Cancel
+
+SIZES = (1, 4, 8, 2, 16, 12, 3, 6, 24, 32, 5, 7, 10, 14, 20, 48, 64)
+"""Batch sizes in the order in which calibration measures them, the most telling first."""
+
+_BUCKET = 512
+_CLIP = 0.7
+"""Largest step of one observation in log seconds: a hiccup of the machine moves an estimate by at most a part of it."""
+_FRESH = 64
+"""Observations of a bucket after which a size that had none follows the drift of those that had."""
+
+
+class CostTable:
+    """Seconds per evaluation, learned online.
+
+    Args:
+        max_batch: Largest batch that will be asked for, in tokens.
+    """
+
+    def __init__(self, max_batch: int = 65) -> None:
+        self.max_batch = max_batch
+        self._buckets: dict[int, _Curve] = {}
+        self._draft: dict[str, float] = {}
+        self._catch_up: dict[str, float] = {}
+
+    @staticmethod
+    def bucket(n_context: int) -> int:
+        """The group of context lengths: 0 up to 511 tokens, then one per doubling."""
+        return (n_context // _BUCKET).bit_length()
+
+    @property
+    def known(self) -> bool:
+        """A plain step was measured at least once."""
+        return any(1 in curve.knots for curve in self._buckets.values())
+
+    def row(self, n_context: int) -> list[float]:
+        """Seconds for a batch of b tokens at index b, for b up to `max_batch`; index 0 is 0. Don't change it."""
+        return self._curve(self.bucket(n_context)).row
+
+    def plain(self, n_context: int) -> float:
+        """Seconds of a plain step (one token)."""
+        return self.row(n_context)[1]
+
+    def observe(self, n_tokens: int, n_context: int, seconds: float) -> None:
+        """The target evaluated a batch of `n_tokens` behind `n_context` tokens in `seconds`."""
+        if 1 <= n_tokens <= self.max_batch and seconds > 0:
+            self._curve(self.bucket(n_context)).observe(n_tokens, seconds)
+
+    def draft(self, name: str) -> float:
+        """Seconds per drafted token of this drafter; 0 where it was never measured."""
+        return self._draft.get(name, 0.0)
+
+    def observe_draft(self, name: str, seconds_per_token: float) -> None:
+        """A drafted token took this long."""
+        self._draft[name] = _moved(self._draft.get(name), seconds_per_token)
+
+    def catch_up(self, name: str) -> float:
+        """Seconds per token that the drafter reads to catch up; 0 where it was never measured."""
+        return self._catch_up.get(name, 0.0)
+
+    def observe_catch_up(self, name: str, seconds_per_token: float) -> None:
+        """Reading a token that others had produced took this long."""
+        self._catch_up[name] = _moved(self._catch_up.get(name), seconds_per_token)
+
+    def _curve(self, bucket: int) -> _Curve:
+        curve = self._buckets.get(bucket)
+        if curve is None:
+            near = min(self._buckets, key=lambda b: abs(b - bucket), default=None)
+            curve = _Curve(self.max_batch, {} if near is None else dict(self._buckets[near].knots))
+            self._buckets[bucket] = curve
+        return curve
+
+    def to_json(self) -> dict[str, Any]:
+        """The table as plain data."""
+        return {
+            "buckets": {str(b): {str(n): t for n, t in sorted(c.knots.items())} for b, c in self._buckets.items()},
+            "draft": dict(self._draft),
+            "catch_up": dict(self._catch_up),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], max_batch: int = 65) -> CostTable:
+        """The table from `to_json`.
+
+        Raises:
+            ValueError: The data can't be such a table.
+        """
+        table = cls(max_batch)
+        try:
+            for bucket, knots in data["buckets"].items():
+                clean = {int(n): _seconds(t) for n, t in knots.items()}
+                table._buckets[int(bucket)] = _Curve(max_batch, {n: t for n, t in clean.items() if 1 <= n <= max_batch})
+            table._draft = {str(name): _seconds(t) for name, t in data["draft"].items()}
+            table._catch_up = {str(name): _seconds(t) for name, t in data["catch_up"].items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a cost table: {error}") from error
+        return table
+
+
+def calibrate(
+    table: CostTable,
+    step: Callable[[int], None],
+    clock: Callable[[], float],
+    *,
+    seconds: float = 1.0,
+    n_context: int = 0,
+    cancel: Cancel | None = None,
+) -> None:
+    """Measure plain and batched steps for about `seconds`, the most telling sizes first.
+
+    Args:
+        table: Receives the medians.
+        step: Evaluates a batch of that many tokens, with logits for all of them, and forgets it again.
+        clock: Seconds.
+        seconds: Time to spend; a plain step and a batch of four are measured whatever they take.
+        n_context: Tokens in the context while measuring.
+        cancel: Ends the measuring early.
+    """
+    samples: dict[int, list[float]] = {}
+    end = clock() + seconds
+    step(1)  # the first evaluation pays for buffers and cold weights
+    sizes = [n for n in SIZES if n <= table.max_batch]
+    for round_ in range(8):
+        for n in sizes:
+            seen = samples.get(n)
+            expected = _median(seen) if seen else (_median(samples[1]) * n * 0.7 if 1 in samples else 0.0)
+            needed = round_ == 0 and n in (1, 4)
+            if (not needed and clock() + expected > end) or (cancel is not None and cancel.is_set()):
+                continue
+            started = clock()
+            step(n)
+            samples.setdefault(n, []).append(clock() - started)
+            if n != 1:  # plain steps are the yardstick: one beside every other measurement
+                started = clock()
+                step(1)
+                samples[1].append(clock() - started)
+    for n, times in samples.items():
+        table._curve(table.bucket(n_context)).set(n, _median(times))
+
+
+class _Curve:
+    """Seconds against batch size in one bucket."""
+
+    def __init__(self, max_batch: int, knots: dict[int, float]) -> None:
+        self.knots = knots
+        self.row = [0.0] * (max_batch + 1)
+        self._sizes = sorted(knots)
+        self._counts: dict[int, int] = {}
+        self._last: dict[int, int] = {}
+        self._ticks = 0
+        self._drift = 0.0
+        self._refill(1, max_batch)
+
+    def set(self, n: int, seconds: float) -> None:
+        self.knots[n] = seconds
+        self._counts[n] = 1
+        self._sizes = sorted(self.knots)
+        self._refill(1, len(self.row) - 1)
+
+    def observe(self, n: int, seconds: float) -> None:
+        self._ticks += 1
+        count = self._counts.get(n, 0)
+        self._counts[n] = count + 1
+        self._last[n] = self._ticks
+        expected = self.row[n]
+        if expected <= 0:  # the very first measurement of this bucket
+            self.set(n, seconds)
+            return
+        # A sliding mean of the logarithm, quick at first, with hiccups cut off: close to a median.
+        move = max(1 / (count + 2), 0.08) * max(-_CLIP, min(_CLIP, math.log(seconds / expected)))
+        if n not in self.knots:
+            insort(self._sizes, n)
+        self.knots[n] = expected * math.exp(move)
+        self._drift += move
+        if abs(self._drift) > 0.02:
+            self._follow(n)
+            self._refill(1, len(self.row) - 1)
+        else:
+            i = bisect_left(self._sizes, n)
+            low = self._sizes[i - 1] if i else 0
+            last_two = i >= len(self._sizes) - 2  # the slope beyond the largest size hangs on these
+            self._refill(low + 1, len(self.row) - 1 if last_two else self._sizes[i + 1])
+
+    def _follow(self, n: int) -> None:
+        """Sizes that were not measured of late share half of the drift of the one that was."""
+        factor = math.exp(self._drift / 2)
+        for other in self._sizes:
+            if other != n and self._ticks - self._last.get(other, -_FRESH) >= _FRESH:
+                self.knots[other] *= factor
+        self._drift = 0.0
+
+    def _refill(self, start: int, end: int) -> None:
+        sizes, knots, row = self._sizes, self.knots, self.row
+        if not sizes:
+            return
+        for b in range(start, end + 1):
+            i = bisect_left(sizes, b)
+            if i == 0:  # at or below the smallest known size
+                row[b] = knots[sizes[0]] * b / sizes[0]
+            elif i < len(sizes):
+                low, high = sizes[i - 1], sizes[i]
+                row[b] = knots[low] + (knots[high] - knots[low]) * (b - low) / (high - low)
+            else:  # beyond the largest: go on at the last slope, and never cheaper than half the mean per token
+                top = sizes[-1]
+                low = sizes[-2] if len(sizes) > 1 else 0
+                slope = (knots[top] - knots.get(low, 0.0)) / (top - low)
+                row[b] = knots[top] + max(slope, knots[top] / top / 2) * (b - top)
+
+
+def _moved(before: float | None, seconds: float) -> float:
+    if before is None or before <= 0:
+        return max(seconds, 0.0)
+    if seconds <= 0:
+        return before
+    return before * math.exp(0.1 * max(-_CLIP, min(_CLIP, math.log(seconds / before))))
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def _seconds(value: object) -> float:
+    number = float(value)  # type: ignore[arg-type]
+    if not (math.isfinite(number) and 0 <= number < 3600):
+        raise ValueError(f"{number} is no number of seconds")
+    return number

@@ -1,0 +1,55 @@
+"""The regret ledger: what speculation may lose against plain decoding, and has lost.
+
+The unit is a plain step, so that balances stay comparable when the machine's speed changes. Plain decoding earns
+`share` per token; a speculative step is paid what it produced and charged what it took. A step is allowed only if even
+its total failure leaves the balance at or above zero. Hence, with costs as estimated,
+
+    total loss <= share * tokens + the grant at the start
+
+whatever the drafters do, and gains can be gambled away only up to `cap`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Ledger:
+    """A balance in plain steps."""
+
+    share: float = 0.01
+    grant: float = 8.0
+    """The balance of a new ledger: a few steps, once per machine and model, to find out what is worth doing."""
+    cap: float = 64.0
+    balance: float = math.nan
+    """Not a number means: the grant."""
+    lost: float = 0.0
+    """Losses of all speculative steps, gains not counted, since this ledger was opened."""
+    gained: float = 0.0
+    tokens: int = 0
+    """Tokens emitted, plain ones included."""
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.balance):
+            self.balance = self.grant
+
+    @property
+    def net_loss(self) -> float:
+        """Plain steps lost to speculation so far; negative where it gained."""
+        return self.lost - self.gained
+
+    def allows(self, risk: float) -> bool:
+        """True where a step that loses `risk` plain steps at worst may be tried."""
+        return risk <= self.balance
+
+    def settle(self, tokens: int, spent: float) -> None:
+        """A step emitted `tokens` and took `spent` plain steps of time, drafting included."""
+        gain = tokens - spent
+        if gain < 0:
+            self.lost -= gain
+        else:
+            self.gained += gain
+        self.tokens += tokens
+        self.balance = min(self.cap, self.balance + self.share * tokens + gain)

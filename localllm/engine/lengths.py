@@ -1,0 +1,99 @@
+"""The arithmetic of draft lengths: expected tokens against the time they take.
+
+`row[b]` is the target's time for a batch of b tokens, `chances[i]` the chance that draft token i is accepted when all
+before it are. A step with k draft tokens emits 1 + a1 + a1 a2 + ... + a1...ak tokens on average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_HOPELESS = 0.02
+"""Chance of getting that far below which longer drafts are not looked at."""
+
+
+def best_length(chances: Sequence[float], row: Sequence[float]) -> tuple[int, float]:
+    """The length of at least 1 with the most expected tokens per second, and that rate; drafting is free."""
+    tokens = reach = 1.0
+    best, rate = 0, 0.0
+    for k, chance in enumerate(chances, 1):
+        reach *= chance
+        tokens += reach
+        here = tokens / row[k + 1]
+        if here > rate:
+            best, rate = k, here
+        if reach < _HOPELESS:
+            break
+    return best, rate
+
+
+def best_plan(
+    chance: float, row: Sequence[float], limit: int, per_token: float, overhead_per_token: float
+) -> tuple[int, float]:
+    """The same before anything is drafted, when each token is accepted with `chance`.
+
+    Args:
+        chance: Of each draft token.
+        row: Costs of the target.
+        limit: Longest draft.
+        per_token: What drafting one token costs.
+        overhead_per_token: One-off costs, shared out over the tokens that will profit.
+    """
+    tokens = reach = 1.0
+    best, rate = 1, 0.0
+    for k in range(1, limit + 1):
+        reach *= chance
+        tokens += reach
+        here = tokens / (row[k + 1] + k * per_token + tokens * overhead_per_token)
+        if here > rate:
+            best, rate = k, here
+        if reach < _HOPELESS:
+            break
+    return best, rate
+
+
+def best_prefix(chances: Sequence[float], row: Sequence[float], rate: float) -> int:
+    """How much of a finished draft to send, 0 included, where time is worth `rate` tokens per second."""
+    tokens = reach = 1.0
+    best, gain = 0, 1.0 - rate * row[1]
+    for k, chance in enumerate(chances, 1):
+        reach *= chance
+        tokens += reach
+        here = tokens - rate * row[k + 1]
+        if here > gain:
+            best, gain = k, here
+    return best
+
+
+def worth_going_on(
+    chances: Sequence[float], chance: float, row: Sequence[float], limit: int, per_token: float, rate: float
+) -> bool:
+    """Whether a draft should grow: some longer one is expected to gain more than the best so far.
+
+    Looking at all longer ones, not only the next, crosses the steps of the cost curve.
+
+    Args:
+        chances: Of the tokens drafted so far, at least one.
+        chance: Of tokens to come.
+        row: Costs of the target.
+        limit: Longest draft.
+        per_token: What drafting one more costs.
+        rate: Tokens per second that time is worth.
+    """
+    tokens = reach = 1.0
+    stop = 1.0 - rate * row[1]
+    for k, a in enumerate(chances, 1):
+        reach *= a
+        tokens += reach
+        stop = max(stop, tokens - rate * row[k + 1])
+    ahead = 0.5 * (chance + chances[-1])
+    spent = 0.0
+    for k in range(len(chances) + 1, limit + 1):
+        reach *= ahead
+        tokens += reach
+        spent += per_token
+        if tokens - rate * (row[k + 1] + spent) > stop:
+            return True
+        if reach < _HOPELESS:
+            return False
+    return False
