@@ -393,9 +393,9 @@ class Controller(Protocol):
         """The step is over.
 
         Args:
-            emitted: The tokens that were added to the context, the target's own last token included.
-            accepted: How many of the `drafted` tokens the target agreed with; they come first in `emitted`, except
-                that `batch - 1 - drafted` tokens forced by a constraint may stand before them.
+            emitted: The tokens that the target decided on: the accepted ones first, then its own. Tokens that a
+                constraint forces are in the context of the next `choose`, never here.
+            accepted: How many of the `drafted` tokens the target agreed with.
             drafted: Tokens of the draft that were sent to the target; fewer than proposed when a constraint cut it.
             batch: Tokens that the target evaluated in this step.
             seconds: Wall time of that evaluation alone.

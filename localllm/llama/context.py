@@ -24,10 +24,6 @@ _FLASH = {
 }
 
 
-class Aborted(Exception):
-    """An evaluation was stopped by `Context.abort`; `Context.n_past` says what of it is in the cache."""
-
-
 class Context:
     """Evaluates tokens and holds their KV state.
 
@@ -136,11 +132,13 @@ class Context:
             raise ValueError("the context was closed")
         return self._pointer
 
-    def decode(self, seq: int, tokens: Sequence[int], pos: int, n_outputs: int) -> None:
+    def decode(self, seq: int, tokens: Sequence[int], pos: int, n_outputs: int) -> bool:
         """Evaluate `tokens` at positions `pos`, `pos + 1`, ... of a sequence; the last `n_outputs` give logits.
 
+        Returns:
+            False when `abort` was called meanwhile; `n_past` then says what is in the cache.
+
         Raises:
-            Aborted: `abort` was called meanwhile.
             GenerationError: llama.cpp could not evaluate them.
         """
         n = len(tokens)
@@ -160,6 +158,8 @@ class Context:
         batch.n_tokens = n
         code = C.llama_decode(self._pointer, batch)
         if code:
+            if code == 2:
+                return False
             self._fail(code, n)
         if n_outputs:
             address = quick.get_logits(self._pointer)
@@ -167,6 +167,7 @@ class Context:
             if view is None:
                 view = self._make_view(address, n_outputs)
             self._rows = view
+        return True
 
     def _make_view(self, address: int, n_outputs: int) -> NDArray[np.float32]:
         if len(self._views) > 2 * self.n_outputs_max:
@@ -182,8 +183,6 @@ class Context:
         return values
 
     def _fail(self, code: int, n: int) -> None:
-        if code == 2:
-            raise Aborted
         if code == 1:
             raise GenerationError(f"The KV cache has no room for {n:,} more tokens.", "Choose a larger --ctx.")
         reason = native_log().last_error() or f"code {code}"

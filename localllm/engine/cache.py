@@ -1,0 +1,88 @@
+"""Slot: one sequence of the KV cache, and the token ids it holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from localllm.engine.protocol import Cancel
+
+if TYPE_CHECKING:
+    from localllm.engine.decode import Backend
+
+_LONG_BATCH = 0.5
+"""Seconds. Where a batch takes longer, smaller ones are used, so that progress is seen."""
+
+
+class Slot:
+    """What one sequence of the cache holds, as token ids.
+
+    The ids are those that were evaluated, never text cut into tokens again: another cut of the same text would throw
+    the cache away.
+    """
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        self.tokens: list[int] = []
+        self.used = 0.0
+        """When it was used last, on the monotonic clock."""
+
+    def keep_prefix(self, backend: Backend, prompt: Sequence[int]) -> int:
+        """Forget everything from the first token that differs from `prompt`; returns how many tokens stay.
+
+        The last token of the prompt is always evaluated again, for its logits.
+        """
+        n = min(common_prefix(self.tokens, prompt), len(prompt) - 1)
+        self.cut(backend, n)
+        self.used = time.monotonic()
+        return len(self.tokens)
+
+    def cut(self, backend: Backend, n: int) -> None:
+        """Keep the first `n` tokens; none where the model can't forget a part (recurrent ones)."""
+        if n >= len(self.tokens):
+            return
+        if not backend.seq_rm(self.seq, n):
+            backend.seq_rm(self.seq, 0)
+            n = 0
+        del self.tokens[n:]
+
+    def cut_to_cache(self, backend: Backend) -> None:
+        """After an aborted evaluation: hold what the cache still holds."""
+        del self.tokens[backend.n_past(self.seq) :]
+
+
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens two sequences begin with in common."""
+    n = min(len(a), len(b))
+    if a[:n] == b[:n]:
+        return n
+    return next(i for i in range(n) if a[i] != b[i])
+
+
+def prefill_slot(
+    backend: Backend, slot: Slot, prompt: Sequence[int], cancel: Cancel | None = None
+) -> Iterator[int | None]:
+    """Evaluate what of `prompt` lies behind the tokens of the slot, with logits for the last token.
+
+    Yields:
+        Tokens evaluated so far, after each batch, or None, and then nothing more, when it was cancelled.
+    """
+    first = len(slot.tokens)
+    size = backend.n_batch
+    while (held := len(slot.tokens)) < len(prompt):
+        if cancel is not None and cancel.is_set():
+            yield None
+            return
+        batch = list(prompt[held : held + size])
+        is_last = held + len(batch) == len(prompt)
+        started = time.perf_counter()
+        if not backend.decode(slot.seq, batch, held, 1 if is_last else 0):
+            slot.tokens = list(prompt[: backend.n_past(slot.seq)])
+            yield None
+            return
+        slot.tokens += batch
+        seconds = time.perf_counter() - started
+        if seconds > _LONG_BATCH and size > 64:
+            size = max(64, int(len(batch) * _LONG_BATCH / seconds) // 64 * 64)
+        yield held + len(batch) - first

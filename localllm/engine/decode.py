@@ -1,0 +1,404 @@
+"""The decode loop: prefill, draft, evaluate, verify, emit.
+
+It is written against the small `Backend` protocol, so that it runs the same on llama.cpp and on the tests' scripted
+logits. A generation is an iterator that may rest between two steps: several sequences can take turns on one backend.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localllm.engine.cache import Slot, prefill_slot
+from localllm.engine.protocol import (
+    Cancel,
+    Controller,
+    EngineEvent,
+    GenerationDone,
+    Matcher,
+    TokenEvent,
+)
+from localllm.engine.sampling import TokenSampler
+from localllm.engine.text import AnswerText
+from localllm.errors import ContextOverflow
+from localllm.events import FinishReason, Prefilling, Speculation, Stats
+
+MAX_DRAFT = 31
+"""Longest draft of one step: with 32 rows a batch costs about half as much per token as one row, and no less beyond."""
+
+_CLOSE_MARGIN = 4
+"""Tokens kept in reserve when an answer is steered to its end."""
+
+
+class Backend(Protocol):
+    """Evaluates tokens of sequences. `localllm.llama.context.Context` with a vocabulary, or a script."""
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that one sequence may hold."""
+        ...
+
+    @property
+    def n_batch(self) -> int:
+        """Tokens of one evaluation at most."""
+        ...
+
+    @property
+    def n_outputs_max(self) -> int:
+        """Rows of logits of one evaluation at most."""
+        ...
+
+    @property
+    def n_vocab(self) -> int:
+        """Length of a row of logits."""
+        ...
+
+    @property
+    def eog(self) -> frozenset[int]:
+        """Tokens that end a turn."""
+        ...
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; none for control tokens."""
+        ...
+
+    def decode(self, seq: int, tokens: Sequence[int], pos: int, n_outputs: int) -> bool:
+        """Evaluate `tokens` at `pos` and on; the last `n_outputs` give logits. False when it was aborted."""
+        ...
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """One row of the last evaluation's logits; valid until the next, may be changed in place."""
+        ...
+
+    def seq_rm(self, seq: int, start: int, end: int = -1) -> bool:
+        """Forget positions from `start` on; False where the model can't forget a part."""
+        ...
+
+    def n_past(self, seq: int) -> int:
+        """Positions of the sequence in the cache."""
+        ...
+
+
+@dataclass
+class Job:
+    """One answer to generate, with everything compiled."""
+
+    prompt: list[int]
+    """Token ids to continue; not empty. Those of a kept answer prefix are its end."""
+    sampler: TokenSampler
+    stop: tuple[str, ...] = ()
+    max_tokens: int = 0
+    matcher: Matcher | None = None
+    close_within_budget: bool = True
+    mask_first: bool = False
+    controller: Controller | None = None
+    corpus: Sequence[Sequence[int]] = ()
+    ban: tuple[bytes, ...] = ()
+    load_seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+
+class Generation:
+    """One answer in the making.
+
+    After the iteration, `ids` holds the tokens of the answer and `text` what was shown.
+
+    Args:
+        backend: Evaluates.
+        slot: The sequence to use; what it holds of the prompt already is not evaluated again.
+        job: What to generate.
+        cancel: Looked at between steps; to stop a running evaluation is the backend's matter.
+
+    Raises:
+        ContextOverflow: The prompt leaves no room for an answer.
+    """
+
+    def __init__(self, backend: Backend, slot: Slot, job: Job, cancel: Cancel | None = None) -> None:
+        n_prompt, n_ctx = len(job.prompt), backend.n_ctx
+        if n_prompt >= n_ctx:
+            raise ContextOverflow(n_prompt, n_ctx)
+        self.ids: list[int] = []
+        self.text = ""
+        self._backend, self._slot, self._job, self._cancel = backend, slot, job, cancel
+        self._piece, self._eog = backend.piece, backend.eog
+        self._sampler, self._matcher, self._controller = job.sampler, job.matcher, job.controller
+        self._answer_text = AnswerText(job.stop)
+        self._context = list(job.prompt)
+        self._left = min(job.max_tokens or n_ctx, n_ctx - n_prompt)
+        self._todo: list[int] = []  # emitted, not evaluated yet
+        self._reason: FinishReason | None = None
+        self._ban = job.ban
+        self._since_prefix = b""
+        self._close_check = max(512, self._left // 2)
+        # the simplest answers skip every check of a token
+        self._plain = job.sampler.plain and job.matcher is None and not job.ban
+        self._cached = self._n_new = self._drafted = self._accepted = self._steps = self._plain_steps = self._batch = 0
+        self._step_seconds = 0.0
+        self._drafters: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[EngineEvent]:
+        """Run to the end; the last event is a `GenerationDone`."""
+        started = time.perf_counter()
+        first = last = 0.0
+        try:
+            yield from self._prefill()
+            if self._reason is None:
+                emitted = self._certain() or self._verify(())[0]
+                first = last = time.perf_counter()
+                yield Prefilling(self._n_new, self._n_new)  # only now: logits must be used before anything is yielded
+                yield from self._emit(emitted, 0)
+            while self._reason is None:
+                if self._cancel is not None and self._cancel.is_set():
+                    self._reason = FinishReason.CANCELLED
+                    break
+                if self._matcher is not None and (certain := self._certain()):
+                    yield from self._emit(certain, 0)
+                    if self._over():
+                        break
+                draft = self._draft()
+                if not self._evaluate(draft):
+                    break
+                emitted, accepted = self._verify(draft)
+                last = time.perf_counter()
+                yield from self._emit(emitted, accepted)
+            if rest := self._answer_text.finish():
+                self.text += rest
+                yield TokenEvent(rest)
+        finally:
+            self._sampler.close()
+        stats = self._stats((first or time.perf_counter()) - started, last - first)
+        yield GenerationDone(self._reason or FinishReason.CANCELLED, stats, tuple(self._job.notes))
+
+    # ---- prefill ----
+
+    def _prefill(self) -> Iterator[EngineEvent]:
+        """Evaluate the prompt behind what the cache holds of it, in batches."""
+        prompt = self._job.prompt
+        self._cached = self._slot.keep_prefix(self._backend, prompt)
+        self._n_new = len(prompt) - self._cached
+        yield Prefilling(0, self._n_new)
+        for done in prefill_slot(self._backend, self._slot, prompt, self._cancel):
+            if done is None:
+                self._reason = FinishReason.CANCELLED
+                return
+            if done < self._n_new:
+                yield Prefilling(done, self._n_new)
+        if self._controller is not None:
+            self._controller.begin(prompt, self._job.corpus)
+
+    def _over(self) -> bool:
+        return self._reason is not None
+
+    # ---- one step ----
+
+    def _certain(self) -> list[int]:
+        """Tokens that are known without an evaluation: forced by the constraint, or the way to its end."""
+        matcher = self._matcher
+        if matcher is None or self._left <= 0:
+            return []
+        tokens = (self._way_out(matcher) or matcher.forced())[: self._left]
+        if tokens:
+            matcher.commit(tokens)
+            for token in tokens:
+                self._sampler.accept(token)
+            if self._ban:
+                self._ban = ()  # what the constraint forces can't be banned
+            if matcher.stopped:
+                self._reason = FinishReason.STOP
+        return tokens
+
+    def _way_out(self, matcher: Matcher) -> list[int]:
+        """The shortest end of the answer, once the budget hardly leaves room for more; empty before."""
+        if not self._job.close_within_budget or self._left > self._close_check:
+            return []
+        way = matcher.closing(self._left)
+        if way is None:
+            self._close_check = self._left - 1
+            return []
+        if way and self._left - len(way) <= _CLOSE_MARGIN:
+            self._reason = FinishReason.STOP
+            return way
+        # Look again before the way out can have grown beyond the budget: half the room, as a token may open much.
+        self._close_check = self._left - max(1, (self._left - len(way) - _CLOSE_MARGIN) // 2)
+        return []
+
+    def _draft(self) -> Sequence[int]:
+        """Tokens that may follow, to be verified in the same evaluation; usually none."""
+        if self._controller is None or self._ban:
+            return ()
+        backend, n_todo = self._backend, len(self._todo)
+        limit = min(
+            MAX_DRAFT,
+            backend.n_outputs_max - 1,
+            backend.n_batch - n_todo,
+            backend.n_ctx - len(self._slot.tokens) - n_todo,
+            self._left - 1,
+        )
+        if limit <= 0:
+            return ()
+        draft = self._controller.choose(self._context, limit)
+        tokens = draft.tokens[:limit]
+        if tokens and self._matcher is not None:
+            tokens = tokens[: self._matcher.legal_prefix(tokens)]
+        if tokens:
+            name = draft.drafter or ""
+            self._drafters[name] = self._drafters.get(name, 0) + len(tokens)
+        return tokens
+
+    def _evaluate(self, draft: Sequence[int]) -> bool:
+        """Evaluate what was emitted last, and the draft behind it; False when it was aborted."""
+        backend, slot = self._backend, self._slot
+        batch = [*self._todo, *draft]
+        started = time.perf_counter()
+        while len(batch) > backend.n_batch:  # a long run of certain tokens
+            head, batch = batch[: backend.n_batch], batch[backend.n_batch :]
+            if not backend.decode(slot.seq, head, len(slot.tokens), 0):
+                return self._aborted()
+            slot.tokens += head
+        if not backend.decode(slot.seq, batch, len(slot.tokens), len(draft) + 1):
+            return self._aborted()
+        self._step_seconds = time.perf_counter() - started
+        slot.tokens += batch
+        self._todo.clear()
+        self._batch = len(batch)
+        self._steps += 1
+        if not draft:
+            self._plain_steps += 1
+        return True
+
+    def _aborted(self) -> bool:
+        self._slot.cut_to_cache(self._backend)
+        self._reason = FinishReason.CANCELLED
+        return False
+
+    def _verify(self, draft: Sequence[int]) -> tuple[list[int], int]:
+        """The target decides at each position with the user's own sampler; the draft ends where it disagrees.
+
+        Returns:
+            The tokens to emit, and how many of them were drafted: these come first and are evaluated already.
+        """
+        logits, choose, n_draft = self._backend.logits, self._choose, len(draft)
+        emitted: list[int] = []
+        accepted = 0
+        while self._reason is None:
+            expected = draft[accepted] if accepted < n_draft else -1
+            token = choose(logits(accepted), expected)
+            emitted.append(token)
+            if token in self._eog:
+                self._reason = FinishReason.STOP
+            if token != expected:
+                break
+            accepted += 1
+        if n_draft:
+            self._slot.cut(self._backend, len(self._slot.tokens) - n_draft + accepted)
+            self._drafted += n_draft
+            self._accepted += accepted
+        if self._controller is not None and self._steps:
+            self._controller.observe(emitted, accepted, n_draft, self._batch, self._step_seconds)
+        return emitted, accepted
+
+    def _choose(self, logits: NDArray[np.float32], expected: int) -> int:
+        """The token at one position, by sampler, ban and constraint; it counts as emitted for all three."""
+        if self._plain:
+            return int(logits.argmax())
+        sampler, matcher = self._sampler, self._matcher
+        masked = False
+        if matcher is not None and self._job.mask_first:
+            masked = _mask(logits, matcher)
+        token = sampler.choose(logits)
+        while True:
+            if self._ban and self._is_banned(token):
+                logits[token] = -np.inf
+            elif matcher is None or masked or token == expected or matcher.legal_prefix((token,)):
+                break
+            else:
+                masked = _mask(logits, matcher)
+            token = sampler.choose_again(logits)
+            if logits[token] == -np.inf:  # nothing is left
+                self._reason = FinishReason.STOP
+                return next(iter(self._eog))
+        if token not in self._eog:
+            if matcher is not None:
+                matcher.commit((token,))
+                if matcher.stopped:
+                    self._reason = FinishReason.STOP
+            if self._ban:
+                self._note_ban(token)
+            sampler.accept(token)
+        return token
+
+    def _is_banned(self, token: int) -> bool:
+        text = self._since_prefix + self._piece(token)
+        return any(text.startswith(ban) for ban in self._ban)
+
+    def _note_ban(self, token: int) -> None:
+        """Once the answer has parted from every banned beginning, nothing is banned any more."""
+        self._since_prefix += self._piece(token)
+        self._ban = tuple(ban for ban in self._ban if ban.startswith(self._since_prefix))
+
+    # ---- emit ----
+
+    def _emit(self, tokens: Sequence[int], n_evaluated: int) -> Iterator[TokenEvent]:
+        """Turn tokens into events; the answer ends at a stop string or at the end of the budget."""
+        if n_evaluated:
+            yield from self._emit_part(tokens[:n_evaluated], True)
+            tokens = tokens[n_evaluated:]
+        if tokens and not self._answer_text.stopped:
+            yield from self._emit_part(tokens, False)
+        if self._left <= 0 and self._reason is None:
+            self._reason = FinishReason.LENGTH
+
+    def _emit_part(self, tokens: Sequence[int], from_draft: bool) -> Iterator[TokenEvent]:
+        ids: list[int] = []
+        shown = ""
+        for token in tokens:
+            if token in self._eog:
+                break
+            ids.append(token)
+            shown += self._answer_text.push(self._piece(token))
+            if self._answer_text.stopped:
+                self._reason = FinishReason.STOP
+                break
+        if not ids:
+            return
+        self.ids += ids
+        self.text += shown
+        self._context += ids
+        self._left -= len(ids)
+        if not from_draft:
+            self._todo += ids
+        yield TokenEvent(shown, tuple(ids), from_draft)
+
+    def _stats(self, first_token_seconds: float, decode_seconds: float) -> Stats:
+        speedup = 1.0
+        if self._controller is not None and self._drafted and decode_seconds > 0:
+            plain = self._controller.plain_seconds(len(self._context)) * (len(self.ids) - 1)
+            speedup = plain / decode_seconds if plain > 0 else 1.0
+        return Stats(
+            prompt_tokens=len(self._job.prompt),
+            cached_tokens=self._cached,
+            completion_tokens=len(self.ids),
+            load_seconds=self._job.load_seconds,
+            first_token_seconds=first_token_seconds,
+            decode_seconds=decode_seconds,
+            n_ctx=self._backend.n_ctx,
+            speculation=Speculation(
+                drafted=self._drafted,
+                accepted=self._accepted,
+                target_steps=self._steps,
+                plain_steps=self._plain_steps,
+                speedup=speedup,
+                drafter=max(self._drafters, key=self._drafters.__getitem__, default=None),
+            ),
+        )
+
+
+def _mask(logits: NDArray[np.float32], matcher: Matcher) -> bool:
+    allowed = matcher.mask()
+    logits[: len(allowed)][~allowed] = -np.inf
+    return True
