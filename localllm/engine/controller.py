@@ -17,14 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeGuard
+from typing import Protocol, runtime_checkable
 
 from localllm.engine.acceptance import Acceptance
 from localllm.engine.costs import CostTable
 from localllm.engine.ledger import Ledger
 from localllm.engine.lengths import best_length, best_plan, best_prefix, worth_going_on
-from localllm.engine.protocol import Drafter
+from localllm.engine.protocol import Draft, Drafter
 from localllm.events import Speculation
+
+_NOTHING = Draft()
 
 MAX_DRAFT = 64
 """Longest draft ever sent to the target."""
@@ -38,10 +40,13 @@ _FIRST_PROBE, _LAST_PROBE = 32, 4096
 _PROBE_LENGTH = 4
 _WORTH_A_PROBE = 0.7
 """A free draft is sent as a probe only where it promises at least this share of what it should beat."""
+_ANSWER, _LEAST_ANSWER = 256, 32
+"""Tokens that are expected of an answer at its start, and never fewer later: over them one-off costs are shared out."""
 _GUESS = 0.25
 """Cost of a draft token in plain steps where it was never measured."""
 
 
+@runtime_checkable
 class StepwiseDrafter(Drafter, Protocol):
     """A drafter whose tokens cost time, so that it is asked for one after the other."""
 
@@ -59,11 +64,21 @@ class StepwiseDrafter(Drafter, Protocol):
         ...
 
 
+@runtime_checkable
+class Reader(Protocol):
+    """A drafter that copies from texts beside the prompt."""
+
+    def read(self, corpus: Sequence[Sequence[int]]) -> None:
+        """Token ids of the texts that the next answer may copy from."""
+        ...
+
+
 @dataclass(slots=True)
 class _Source:
     drafter: Drafter
     acceptance: Acceptance
     stepwise: StepwiseDrafter | None
+    reader: Reader | None
     proposal: list[int] = field(default_factory=list)
     """Tokens proposed and not yet compared with what the target emitted."""
     confidences: list[float] = field(default_factory=list)
@@ -123,16 +138,21 @@ class Controller:
         self.acceptance = acceptance if acceptance is not None else {}
         self._clock = clock
         self._sources = [
-            _Source(d, self.acceptance.setdefault(d.name, Acceptance()), d if _is_stepwise(d) else None)
+            _Source(
+                d,
+                self.acceptance.setdefault(d.name, Acceptance()),
+                d if isinstance(d, StepwiseDrafter) else None,
+                d if isinstance(d, Reader) else None,
+            )
             for d in drafters
         ]
         self._max_draft = min(max_draft, costs.max_batch - 1)
         self._remaining = 0
         self._since_plain = 0
         self._draft_seconds = 0.0
-        self._sent = 0
         self._source = -1
         self._n_context = 0
+        self._evaluated = 0
         self._reset_counts()
 
     def _reset_counts(self) -> None:
@@ -141,65 +161,75 @@ class Controller:
 
     # ---- one answer ----------------------------------------------------------------------------------------------
 
-    def begin(self, prompt: Sequence[int], max_tokens: int = 0) -> None:
-        """A new answer starts behind `prompt`; `max_tokens` (0: unknown) is how long it may become."""
+    def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = ()) -> None:
+        """A new answer starts behind `prompt`; `corpus` holds token ids of texts that it may copy from."""
         self._reset_counts()
-        self._remaining = max_tokens if 0 < max_tokens < 256 else 256
+        self._remaining = _ANSWER
+        self._evaluated = len(prompt)
         for source in self._sources:
             source.drafted = 0
             source.proposal, source.confidences = [], []
+            if source.reader is not None:
+                source.reader.read(corpus)
             source.drafter.begin(prompt)
 
-    def draft(self, context: Sequence[int], limit: int) -> list[int]:
+    def choose(self, context: Sequence[int], limit: int) -> Draft:
         """The tokens to verify with the next step: at most `limit`, possibly none.
 
         Args:
             context: Prompt and answer so far; its last token is the one about to be evaluated.
             limit: Most tokens that the caller can use.
         """
-        self._draft_seconds, self._sent, self._source = 0.0, 0, -1
+        self._draft_seconds, self._source = 0.0, -1
         self._n_context = len(context)
-        limit = min(limit, self._max_draft)
+        base = max(len(context) - self._evaluated, 1)
+        limit = min(limit, self._max_draft, self.costs.max_batch - base)
         if limit <= 0 or not self._sources or not self.costs.known or self._since_plain >= _REFRESH:
-            return []
+            return _NOTHING
         row = self.costs.row(self._n_context)
+        if base > 1:  # tokens that were certain without an evaluation go with the batch
+            row = row[base - 1 :]
         started = self._clock()
         self._source, tokens = self._choose(context, limit, row)
         self._draft_seconds = self._clock() - started
-        self._sent = len(tokens)
-        return tokens
+        return Draft(tokens, self._sources[self._source].drafter.name) if tokens else _NOTHING
 
-    def settle(self, emitted: Sequence[int], accepted: int, seconds: float) -> None:
-        """The step that followed `draft` is done.
+    def observe(self, emitted: Sequence[int], accepted: int, drafted: int, batch: int, seconds: float) -> None:
+        """The step that followed `choose` is over.
 
         Args:
-            emitted: Tokens that the answer gained, in order; the first `accepted` of them had been sent.
-            accepted: Draft tokens that were kept.
-            seconds: What evaluating and sampling took; drafting is timed by the controller itself.
+            emitted: Tokens that the answer gained, the target's own last token included.
+            accepted: Draft tokens that the target agreed with.
+            drafted: Draft tokens that were sent; fewer than chosen where a constraint cut them.
+            batch: Tokens that the target evaluated.
+            seconds: What evaluating took; drafting is timed by the controller itself.
         """
-        plain = self.costs.plain(self._n_context)
-        n_batch = self._sent + 1
-        self.costs.observe(n_batch, self._n_context, seconds)
+        self.costs.observe(batch, self._n_context, seconds)
+        row = self.costs.row(self._n_context)
+        plain = row[max(min(batch - drafted, self.costs.max_batch), 1)]
+        self._evaluated = self._n_context + accepted
         self._steps += 1
-        self._plain_steps += self._sent == 0
-        self._drafted += self._sent
+        self._plain_steps += drafted == 0
+        self._drafted += drafted
         self._accepted += accepted
-        self._remaining = max(self._remaining - len(emitted), 32)
-        self._since_plain = self._since_plain + 1 if self._sent else 0
-        if plain > 0:
-            # A plain step costs what it costs; only drafting, if anything, was lost with it.
-            # A hiccup of the machine in a step is nobody's fault: it counts at most three times the expected cost.
-            expected = self.costs.row(self._n_context)[n_batch]
-            step = min(seconds, 3 * expected) if self._sent else plain
-            self.ledger.settle(len(emitted), (step + self._draft_seconds) / plain)
-        self._worth += len(emitted) * plain
+        self._remaining = max(self._remaining - len(emitted), _LEAST_ANSWER)
+        self._since_plain = self._since_plain + 1 if drafted else 0
+        # A plain step costs what it costs; only drafting, if anything, was lost with it. A hiccup of the machine is
+        # nobody's fault: it counts at most three times the expected cost.
+        step = min(seconds, 3 * row[min(batch, self.costs.max_batch)]) if drafted else plain
+        self.ledger.settle(len(emitted), len(emitted) - 1 + plain / row[1], (step + self._draft_seconds) / row[1])
+        self._worth += plain + (len(emitted) - 1) * row[1]
         self._spent += seconds + self._draft_seconds
         if self._source >= 0:
-            self._sources[self._source].drafted += self._sent
+            self._sources[self._source].drafted += drafted
         for i, source in enumerate(self._sources):
             source.score(emitted)
             source.wait -= len(emitted)
             source.drafter.observe(emitted, accepted if i == self._source else 0)
+
+    def plain_seconds(self, n_past: int) -> float:
+        """Expected seconds of a step that evaluates one token, 0.0 while nothing is known."""
+        return self.costs.plain(n_past) if self.costs.known else 0.0
 
     def report(self) -> Speculation:
         """What happened since `begin`."""
@@ -301,7 +331,3 @@ class Controller:
     def _allowed(self, k: int, row: list[float], drafting: float) -> bool:
         """The ledger could bear it if all k draft tokens were rejected."""
         return self.ledger.allows((row[k + 1] + drafting) / row[1] - 1.0)
-
-
-def _is_stepwise(drafter: Drafter) -> TypeGuard[StepwiseDrafter]:
-    return hasattr(drafter, "propose_while")

@@ -44,9 +44,15 @@ class Ledger:
         """True where a step that loses `risk` plain steps at worst may be tried."""
         return risk <= self.balance
 
-    def settle(self, tokens: int, spent: float) -> None:
-        """A step emitted `tokens` and took `spent` plain steps of time, drafting included."""
-        gain = tokens - spent
+    def settle(self, tokens: int, worth: float, spent: float) -> None:
+        """A step is over.
+
+        Args:
+            tokens: What it emitted.
+            worth: What plain decoding would have taken for them, in plain steps.
+            spent: What the step took, drafting included.
+        """
+        gain = worth - spent
         if gain < 0:
             self.lost -= gain
         else:
