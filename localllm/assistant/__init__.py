@@ -1,0 +1,29 @@
+"""One turn, start to finish: the one stream of events that screen, command line, server and tests consume."""
+
+from __future__ import annotations
+
+from localllm.assistant.assistant import Assistant
+from localllm.assistant.seams import (
+    AnswerRules,
+    Broken,
+    Checked,
+    Grounded,
+    Grounding,
+    Library,
+    Monitor,
+    Repair,
+    Rulebook,
+)
+
+__all__ = [
+    "AnswerRules",
+    "Assistant",
+    "Broken",
+    "Checked",
+    "Grounded",
+    "Grounding",
+    "Library",
+    "Monitor",
+    "Repair",
+    "Rulebook",
+]

@@ -1,0 +1,335 @@
+"""Assistant: a question goes in, one stream of events comes out. There is no second path.
+
+`send`, `regenerate`, `continue_` and `ask` all run `_turn`: the question is stored before generation, the answer about
+every second while it grows, and what was said is kept, and marked, however the turn ends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Literal
+
+from localllm.assistant.generate import generate
+from localllm.assistant.record import AnswerRecord
+from localllm.assistant.seams import Library, Rulebook
+from localllm.assistant.slot import EngineSlot, Opener
+from localllm.engine.protocol import Cancel, Engine, Request, Sampling
+from localllm.errors import EngineDied, SettingsError
+from localllm.events import (
+    Event,
+    Finished,
+    FinishReason,
+    Loading,
+    Message,
+    Repairing,
+    Retrieved,
+    Role,
+    Stats,
+    Token,
+    TurnStarted,
+)
+from localllm.history import Chat, History, MessageState, StoredMessage
+from localllm.prompt import alternating, fit
+from localllm.settings import Settings
+
+
+class Assistant:
+    """Answers questions in chats.
+
+    Args:
+        engine: A loaded engine; None loads one with `opener` when it is first needed.
+        opener: Loads an engine, at first and again after its worker died.
+        history: Where turns are kept; None keeps them in memory, for temporary chats.
+        library: Documents that every question asks.
+        rules: Rules that every answer must follow.
+        find_library: Opens a library by name, for chats that name one.
+        find_rules: Opens a rule set by name or file, for chats that name one.
+        settings: How answers are made, where a chat says nothing else.
+
+    Example:
+        >>> with Assistant(engine) as assistant:                              # doctest: +SKIP
+        ...     print(assistant.ask("Why is the sky blue?").text)
+    """
+
+    def __init__(
+        self,
+        engine: Engine | None = None,
+        *,
+        opener: Opener | None = None,
+        history: History | None = None,
+        library: Library | None = None,
+        rules: Rulebook | None = None,
+        find_library: Callable[[str], Library] | None = None,
+        find_rules: Callable[[str], Rulebook] | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.history = history if history is not None else History(None)
+        self.settings = settings if settings is not None else Settings()
+        self.library = library
+        self.rules = rules
+        self._find_library = find_library
+        self._find_rules = find_rules
+        self._slot = EngineSlot(engine, opener)
+
+    # ---- the engine -------------------------------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> Engine | None:
+        """The loaded engine, or None while there is none."""
+        return self._slot.engine
+
+    def load(self, cancel: Cancel | None = None) -> Iterator[Loading]:
+        """Load the engine now, in advance of the first question; any thread may wait for the same load.
+
+        Raises:
+            ModelError: The model can't be loaded.
+        """
+        yield from self._slot.load(cancel)
+
+    def switch(self, opener: Opener) -> None:
+        """Close the loaded model; the next question is answered by what this opener loads."""
+        self._slot.replace(opener)
+
+    def close(self) -> None:
+        """Close the engine. The history stays open: it belongs to the caller."""
+        self._slot.close()
+
+    def __enter__(self) -> Assistant:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- what can be asked ------------------------------------------------------------------------------------------
+
+    def ask(self, text: str, *, chat: int | None = None, cancel: Cancel | None = None) -> Finished:
+        """One answer, whole. Without a chat it starts a new one."""
+        finished: Finished | None = None
+        for event in self.send(chat if chat is not None else self.history.create_chat().id, text, cancel=cancel):
+            if isinstance(event, Finished):
+                finished = event
+        assert finished is not None, "a turn ends with Finished"
+        return finished
+
+    def send(
+        self,
+        chat: int,
+        text: str,
+        *,
+        cancel: Cancel | None = None,
+        parent: int | Literal["leaf"] | None = "leaf",
+        settings: Settings | None = None,
+    ) -> Iterator[Event]:
+        """Ask a question in a chat; the last event is `Finished`.
+
+        Args:
+            chat: Number of the chat.
+            text: The question.
+            cancel: Ends the answer; the text so far is kept.
+            parent: The message that it follows: the end of the active branch, or an earlier one to branch off there
+                (that of an edited question), or None for a new beginning.
+            settings: Instead of the assistant's own and the chat's.
+
+        Raises:
+            ModelError: The model can't be loaded. The question is kept.
+            GenerationError: No answer, or a part of one, which is kept.
+            ChatNotFound: There is no such chat or parent.
+        """
+        here = self.history.chat(chat)
+        before = here.leaf_id if parent == "leaf" else parent
+        question = self.history.add_message(chat, Role.USER, text, parent=before)
+        yield from self._turn(here, question, cancel, settings)
+
+    def regenerate(
+        self, message: int, *, cancel: Cancel | None = None, settings: Settings | None = None
+    ) -> Iterator[Event]:
+        """Answer again: a new alternative beside this answer, or an answer to this question."""
+        here = self.history.message(message)
+        question = here
+        if here.role is Role.ASSISTANT:
+            if here.parent_id is None:
+                raise ValueError("this answer follows no question")
+            question = self.history.message(here.parent_id)
+        yield from self._turn(self.history.chat(here.chat_id), question, cancel, settings)
+
+    def continue_(
+        self, message: int, *, cancel: Cancel | None = None, settings: Settings | None = None
+    ) -> Iterator[Event]:
+        """Go on behind an answer that was stopped, cut short, or edited; it grows in place."""
+        here = self.history.message(message)
+        if here.role is not Role.ASSISTANT or here.parent_id is None:
+            raise ValueError("only an answer to a question can be continued")
+        question = self.history.message(here.parent_id)
+        yield from self._turn(self.history.chat(here.chat_id), question, cancel, settings, grow=here)
+
+    # ---- the one path -----------------------------------------------------------------------------------------------
+
+    def _turn(
+        self,
+        chat: Chat,
+        question: StoredMessage,
+        cancel: Cancel | None,
+        settings: Settings | None,
+        grow: StoredMessage | None = None,
+    ) -> Iterator[Event]:
+        """Answer `question` in `chat`, in a new message or behind the text of `grow`."""
+        settings = self._settings(chat, settings)
+        prefix = grow.content if grow else ""
+        if grow is None:
+            answer = self.history.add_message(
+                chat.id, Role.ASSISTANT, "", parent=question.id, state=MessageState.STREAMING
+            )
+        else:
+            answer = grow
+            self.history.update_message(grow.id, state=MessageState.STREAMING, reason="")
+            self.history.set_active_leaf(grow.id, descend=False)
+        record = AnswerRecord(self.history, answer.id, prefix)
+        try:
+            yield TurnStarted(chat.id, question.id, answer.id)
+            for event in self._answer(chat, question, settings, prefix, cancel):
+                if isinstance(event, (Token, Repairing)):
+                    record.follow(event)
+                elif isinstance(event, Retrieved):
+                    record.passages = event.passages
+                elif isinstance(event, Finished) and (note := record.finish(event)):
+                    event = replace(event, notes=(*event.notes, note))
+                yield event
+        except BaseException as error:
+            record.interrupt(error)
+            if isinstance(error, EngineDied):
+                self._slot.died()
+            raise
+
+    def _answer(
+        self, chat: Chat, question: StoredMessage, settings: Settings, prefix: str, cancel: Cancel | None
+    ) -> Iterator[Event]:
+        """The events of the answer, without anything stored."""
+        started = time.perf_counter()
+        engine = yield from self._slot.load(cancel)
+        waited = time.perf_counter() - started
+        if engine is None:
+            yield Finished(FinishReason.CANCELLED, prefix, Stats(load_seconds=waited))
+            return
+        rulebook = self._rulebook(settings)
+        rules = rulebook.compile(engine, settings) if rulebook else None
+        notes = list(rules.notes) if rules else []
+        asked = question.content
+
+        def end(reason: FinishReason, text: str, **parts: Any) -> Finished:
+            stats = parts.pop("stats", Stats(n_ctx=engine.info.n_ctx))
+            return Finished(
+                reason,
+                text,
+                replace(stats, load_seconds=waited),
+                model=engine.info.model,
+                draft=stats.speculation.drafter,
+                notes=(*notes, *parts.pop("notes", ())),
+                **parts,
+            )
+
+        if rulebook and (checked := rulebook.check_question(asked)):
+            notes += checked.notes
+            if checked.reject:
+                yield end(FinishReason.REFUSED, "", verdict=checked.verdict)
+                return
+            asked = checked.text
+
+        turns = self._turns(question)
+        grounding = None
+        if library := self._library(settings):
+            grounding = library.ground(
+                asked,
+                turns=turns,
+                engine=engine,
+                settings=settings,
+                guard=rulebook.guard if rulebook else None,
+                cancel=cancel,
+            )
+            notes += grounding.notes
+            yield Retrieved(grounding.passages, grounding.mode, grounding.seconds)
+            if grounding.refusal:
+                yield end(FinishReason.REFUSED, grounding.refusal, nearest=grounding.passages)
+                return
+
+        instructions = (chat.system or settings.system, rules and rules.system, grounding and grounding.system)
+        system = "\n\n".join(part for part in instructions if part)
+        head = [Message(Role.SYSTEM, system)] if system else []
+        fitted = fit(
+            engine,
+            alternating([*head, *turns, Message(Role.USER, grounding.question if grounding else asked)]),
+            n_ctx=engine.info.n_ctx,
+            max_tokens=settings.max_tokens,
+            prefix=prefix,
+            passages=len(grounding.passages) if grounding else 0,
+            assembly=grounding.assembly if grounding else "exact",
+        )
+        notes += fitted.notes
+        yield fitted.context
+        request = Request(
+            messages=fitted.messages,
+            max_tokens=settings.max_tokens,
+            sampling=sampling_of(settings),
+            constraint=(grounding and grounding.constraint) or (rules and rules.constraint) or None,
+            prefix=prefix,
+            corpus=tuple(passage.text for passage in grounding.passages) if grounding else (),
+            speculation="none" if settings.draft == "none" else "auto",
+            session="" if self.history.temporary else f"chat-{chat.id}",
+        )
+        made = yield from generate(engine, request, rules=rules, grounding=grounding, cancel=cancel)
+        yield end(
+            made.reason,
+            made.text,
+            stats=made.stats,
+            context=fitted.context,
+            citations=made.grounded.citations if made.grounded else (),
+            unsupported=made.grounded.unsupported if made.grounded else (),
+            nearest=grounding.passages if grounding and made.reason is FinishReason.REFUSED else (),
+            verdict=made.verdict,
+            notes=made.notes,
+        )
+
+    def _turns(self, question: StoredMessage) -> list[Message]:
+        """The earlier messages of the branch. Questions that got no answer at all are left out with it."""
+        path = self.history.path(question.chat_id, question.id)[:-1]
+        failed = {m.id for m in path if m.role is Role.ASSISTANT and not m.content.strip()}
+        failed |= {m.parent_id for m in path if m.id in failed and m.parent_id is not None}
+        return [Message(m.role, m.content) for m in path if m.id not in failed]
+
+    def _settings(self, chat: Chat, settings: Settings | None) -> Settings:
+        if settings is not None:
+            return settings
+        options = chat.options
+        try:
+            changed = self.settings.with_changes(**options.settings)
+        except (TypeError, ValueError) as error:
+            raise SettingsError(
+                f"The chat's own settings can't be used: {error}.", "Change them in the chat."
+            ) from error
+        return changed.with_changes(docs=options.docs or None, rules=options.rules or None)
+
+    def _library(self, settings: Settings) -> Library | None:
+        if self.library is not None or not settings.docs or self._find_library is None:
+            return self.library
+        return self._find_library(settings.docs)
+
+    def _rulebook(self, settings: Settings) -> Rulebook | None:
+        if self.rules is not None or not settings.rules or self._find_rules is None:
+            return self.rules
+        return self._find_rules(settings.rules)
+
+
+def sampling_of(settings: Settings) -> Sampling:
+    """The settings of sampling as the engine takes them."""
+    return Sampling(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        min_p=settings.min_p,
+        repeat_penalty=settings.repeat_penalty,
+        seed=None if settings.seed < 0 else settings.seed,
+    )

@@ -1,0 +1,166 @@
+"""What the assistant asks of documents and of rules. `localllm.rag` and `localllm.rules` fulfil it; tests fake it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from localllm.engine.protocol import Cancel, ConstraintSpec, Engine
+from localllm.events import Citation, FinishReason, Message, Passage, RuleVerdict, Span, Verdict
+from localllm.settings import Settings
+
+# ---- documents ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Grounded:
+    """An answer after its citations were checked."""
+
+    text: str
+    citations: tuple[Citation, ...] = ()
+    unsupported: tuple[Span, ...] = ()
+    refused: bool = False
+    """Nothing in it is supported: `text` says so instead."""
+    notes: tuple[str, ...] = ()
+
+
+class PassageGuard(Protocol):
+    """The retrieval rules."""
+
+    def __call__(self, passages: Sequence[Passage]) -> tuple[Sequence[Passage], tuple[str, ...]]:
+        """The passages that may be used, cleaned, and notes on what was left out."""
+        ...
+
+
+class Grounding(Protocol):
+    """The documents' part in one question: what was found, how it is put to the model, how its answer is checked."""
+
+    passages: tuple[Passage, ...]
+    """Put before the model; for a refusal the nearest ones."""
+    mode: Literal["hybrid", "keyword", "vector", "whole"]
+    seconds: float
+    refusal: str
+    """Said instead of asking the model, when the documents don't answer; empty otherwise."""
+    system: str
+    """Instructions for the model."""
+    question: str
+    """The question with the numbered passages, as the model reads it."""
+    constraint: ConstraintSpec | None
+    hidden: bool
+    """The model's own text is not for the user (it only chooses sentences); `check` makes the answer from it."""
+    assembly: Literal["exact", "warm", "instant"]
+    notes: tuple[str, ...]
+
+    def check(self, text: str) -> Grounded:
+        """Check every citation, quote and number of the answer."""
+        ...
+
+
+class Library(Protocol):
+    """Documents that can be asked."""
+
+    def ground(
+        self,
+        question: str,
+        *,
+        turns: Sequence[Message],
+        engine: Engine,
+        settings: Settings,
+        guard: PassageGuard | None,
+        cancel: Cancel | None,
+    ) -> Grounding:
+        """Find what the documents say about a question.
+
+        Args:
+            question: As the user asked it.
+            turns: The earlier messages of the chat.
+            engine: Counts tokens; its embedder searches by meaning.
+            settings: Answer mode and number of passages.
+            guard: Cleans or drops passages before the model reads them.
+            cancel: Stops the search.
+        """
+        ...
+
+
+# ---- rules ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A rule is lost at this point of the answer, whatever follows."""
+
+    rule: RuleVerdict
+    keep: int
+    """Characters of the answer, from its beginning, that are still good."""
+    ban: tuple[str, ...] = ()
+    """The continuations that must not come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """How an answer that broke a rule is tried again."""
+
+    rule_id: str
+    kept: str = ""
+    """The good beginning that stays."""
+    ban: tuple[str, ...] = ()
+    feedback: str = ""
+    """Told to the model: the rule, the fault, measured and required value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The verdict on a whole answer, and what may be done about it."""
+
+    text: str
+    """After deterministic fixes."""
+    verdict: Verdict
+    repair: Repair | None = None
+    reject: bool = False
+    """The answer must not be shown."""
+    notes: tuple[str, ...] = ()
+
+
+class Monitor(Protocol):
+    """Watches one answer as it grows."""
+
+    def feed(self, text: str) -> Broken | None:
+        """More of the answer; what is lost by it, if anything."""
+        ...
+
+
+class AnswerRules(Protocol):
+    """A rule set, compiled for one answer."""
+
+    system: str
+    """Instructions for the model; may be empty."""
+    constraint: ConstraintSpec | None
+    attempts: int
+    """Repairs allowed."""
+    notes: tuple[str, ...]
+
+    def monitor(self, kept: str) -> Monitor:
+        """A monitor for an answer that begins with `kept`."""
+        ...
+
+    def check(self, text: str, reason: FinishReason, passages: Sequence[Passage], repaired: frozenset[str]) -> Checked:
+        """Every rule on the whole text. `repaired` names the rules broken by earlier attempts."""
+        ...
+
+
+class Rulebook(Protocol):
+    """A rule set that answers must follow."""
+
+    def compile(self, engine: Engine, settings: Settings) -> AnswerRules:
+        """The rule set against the loaded model's tokenizer and the token budget."""
+        ...
+
+    def check_question(self, text: str) -> Checked | None:
+        """The input rules: None when there are none; `reject` turns the question away; `text` goes to the model."""
+        ...
+
+    @property
+    def guard(self) -> PassageGuard | None:
+        """The retrieval rules, if there are any."""
+        ...
