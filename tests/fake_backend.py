@@ -11,6 +11,7 @@ from localllm.engine.cache import Slot
 from localllm.engine.decode import Generation, Job
 from localllm.engine.protocol import Cancel, Draft, EngineEvent, GenerationDone, Sampling, TokenEvent
 from localllm.engine.sampling import TokenSampler
+from localllm.events import Speculation
 
 EOG = 256
 N_VOCAB = 257
@@ -121,6 +122,9 @@ class ScriptedController:
 
     def plain_seconds(self, n_past: int) -> float:
         return 0.001
+
+    def report(self) -> Speculation:
+        return Speculation(speedup=1.5)
 
     def close(self) -> None:
         pass

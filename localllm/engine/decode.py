@@ -375,10 +375,7 @@ class Generation:
         yield TokenEvent(shown, tuple(ids), from_draft)
 
     def _stats(self, first_token_seconds: float, decode_seconds: float) -> Stats:
-        speedup = 1.0
-        if self._controller is not None and self._drafted and decode_seconds > 0:
-            plain = self._controller.plain_seconds(len(self._context)) * (len(self.ids) - 1)
-            speedup = plain / decode_seconds if plain > 0 else 1.0
+        speedup = self._controller.report().speedup if self._controller is not None and self._drafted else 1.0
         return Stats(
             prompt_tokens=len(self._job.prompt),
             cached_tokens=self._cached,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from localllm.events import FinishReason, Message, Prefilling, Stats
+from localllm.events import FinishReason, Message, Prefilling, Speculation, Stats
 
 if TYPE_CHECKING:
     import numpy as np
@@ -404,6 +404,10 @@ class Controller(Protocol):
 
     def plain_seconds(self, n_past: int) -> float:
         """Expected wall time of a step that evaluates one token, 0.0 while nothing is known."""
+        ...
+
+    def report(self) -> Speculation:
+        """What happened since `begin`; the loop takes the speedup from it."""
         ...
 
     def close(self) -> None:
