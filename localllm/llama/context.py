@@ -177,6 +177,28 @@ class Context:
         self._views[address, n_outputs] = view
         return view
 
+    def embed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """The pooled embedding of one text, shape (n_embd,): llama.cpp's memory, overwritten by the next.
+
+        Raises:
+            GenerationError: llama.cpp could not evaluate the text.
+        """
+        n = len(tokens)
+        if self._memory:
+            C.llama_memory_clear(self._memory, False)
+        self._tokens[:n] = list(tokens)
+        self._positions[:n] = np.arange(n, dtype=np.int32)
+        self._flags[:n] = 1
+        self._batch.n_tokens = n
+        if code := C.llama_decode(self._pointer, self._batch):
+            self._fail(code, n)
+        address = quick.get_embeddings_seq(self._pointer, 0)
+        if not address:
+            raise GenerationError("The model gives no pooled embedding.", "Choose another embedding model.")
+        memory: Any = (ctypes.c_float * self.model.n_embd).from_address(address)
+        vector: NDArray[np.float32] = np.frombuffer(memory, np.float32)
+        return vector
+
     def logits(self, row: int) -> NDArray[np.float32]:
         """Logits of one output of the last evaluation, shape (n_vocab,): llama.cpp's memory, overwritten next time."""
         values: NDArray[np.float32] = self._rows[row]
