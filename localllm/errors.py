@@ -26,6 +26,7 @@
         + ChecksumMismatch
         + NotEnoughSpace
         + Offline
+      + InputError
       + SettingsError
       + HistoryError
         + ChatNotFound
@@ -178,6 +179,10 @@ class NotEnoughSpace(DownloadError):
 
 class Offline(DownloadError):
     """A network connection was needed and ``--offline`` forbids it."""
+
+
+class InputError(LocalLLMError):
+    """What was typed, piped or named as a file can't be used."""
 
 
 class SettingsError(LocalLLMError):

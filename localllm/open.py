@@ -76,9 +76,11 @@ def open_assistant(
     paths: Paths,
     *,
     engine: Engine | None = None,
+    spec: EngineSpec | None = None,
     history: History | None = None,
     docs: str = "",
     rules: str = "",
+    schema: str | None = None,
 ) -> Assistant:
     """An assistant over the user's own chats, library and rules.
 
@@ -86,14 +88,16 @@ def open_assistant(
         settings: Which model, how it answers.
         paths: Where files are kept.
         engine: A running engine; None opens one with the first question, and again after it died.
+        spec: What the engine loads, where it was resolved already.
         history: Where turns are kept; None keeps them in memory for this run alone.
         docs: Library to ask; empty means that of the settings.
         rules: Rule set, by file or name; empty means that of the settings.
+        schema: File of a JSON Schema that answers must follow, on top of the rules.
     """
     from localllm.assistant import Assistant
 
     def opener(report: Callable[[Loading], None]) -> Engine:
-        return open_engine(settings, paths, on_progress=report)
+        return open_engine(settings, paths, on_progress=report, spec=spec)
 
     settings = replace(settings, docs=docs or settings.docs, rules=rules or settings.rules)
     return Assistant(engine, opener=opener, history=history, settings=settings)

@@ -174,10 +174,10 @@ def test_leaving_the_stream_keeps_the_partial_answer(how: str) -> None:
         if isinstance(event, Token):
             break
     if how == "close":
-        stream.close()  # type: ignore[attr-defined]
+        stream.close()
     else:
         with pytest.raises(KeyboardInterrupt):
-            stream.throw(KeyboardInterrupt())  # type: ignore[attr-defined]
+            stream.throw(KeyboardInterrupt())
     answer = assistant.history.path(chat)[1]
     assert (answer.content, answer.state, answer.reason) == ("one ", MessageState.STOPPED, "cancelled")
 

@@ -7,7 +7,7 @@ every second while it grows, and what was said is kept, and marked, however the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal
@@ -73,6 +73,8 @@ class Assistant:
         self._find_library = find_library
         self._find_rules = find_rules
         self._slot = EngineSlot(engine, opener)
+        self.last_request: Request | None = None
+        """The request of the newest answer, as it went to the engine."""
 
     # ---- the engine -------------------------------------------------------------------------------------------------
 
@@ -81,7 +83,7 @@ class Assistant:
         """The loaded engine, or None while there is none."""
         return self._slot.engine
 
-    def load(self, cancel: Cancel | None = None) -> Iterator[Loading]:
+    def load(self, cancel: Cancel | None = None) -> Generator[Loading, None, None]:
         """Load the engine now, in advance of the first question; any thread may wait for the same load.
 
         Raises:
@@ -124,7 +126,7 @@ class Assistant:
         cancel: Cancel | None = None,
         parent: int | Literal["leaf"] | None = "leaf",
         settings: Settings | None = None,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Ask a question in a chat; the last event is `Finished`.
 
         Args:
@@ -147,7 +149,7 @@ class Assistant:
 
     def regenerate(
         self, message: int, *, cancel: Cancel | None = None, settings: Settings | None = None
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Answer again: a new alternative beside this answer, or an answer to this question."""
         here = self.history.message(message)
         question = here
@@ -159,13 +161,18 @@ class Assistant:
 
     def continue_(
         self, message: int, *, cancel: Cancel | None = None, settings: Settings | None = None
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Go on behind an answer that was stopped, cut short, or edited; it grows in place."""
         here = self.history.message(message)
         if here.role is not Role.ASSISTANT or here.parent_id is None:
             raise ValueError("only an answer to a question can be continued")
         question = self.history.message(here.parent_id)
         yield from self._turn(self.history.chat(here.chat_id), question, cancel, settings, grow=here)
+
+    def sent_prompt(self) -> str:
+        """The newest prompt, exactly as the model sees it; empty while nothing was sent."""
+        engine, request = self._slot.engine, self.last_request
+        return engine.render(request.messages, request.prefix).text if engine and request else ""
 
     # ---- the one path -----------------------------------------------------------------------------------------------
 
@@ -176,7 +183,7 @@ class Assistant:
         cancel: Cancel | None,
         settings: Settings | None,
         grow: StoredMessage | None = None,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Answer `question` in `chat`, in a new message or behind the text of `grow`."""
         settings = self._settings(chat, settings)
         prefix = grow.content if grow else ""
@@ -207,7 +214,7 @@ class Assistant:
 
     def _answer(
         self, chat: Chat, question: StoredMessage, settings: Settings, prefix: str, cancel: Cancel | None
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """The events of the answer, without anything stored."""
         started = time.perf_counter()
         engine = yield from self._slot.load(cancel)
@@ -269,8 +276,7 @@ class Assistant:
             assembly=grounding.assembly if grounding else "exact",
         )
         notes += fitted.notes
-        yield fitted.context
-        request = Request(
+        self.last_request = request = Request(
             messages=fitted.messages,
             max_tokens=settings.max_tokens,
             sampling=sampling_of(settings),
@@ -280,6 +286,7 @@ class Assistant:
             speculation="none" if settings.draft == "none" else "auto",
             session="" if self.history.temporary else f"chat-{chat.id}",
         )
+        yield fitted.context
         made = yield from generate(engine, request, rules=rules, grounding=grounding, cancel=cancel)
         yield end(
             made.reason,

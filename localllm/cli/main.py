@@ -70,6 +70,7 @@ def main(open_app: Callable[[], int] | None = None, args: Sequence[str] | None =
     """
     arguments = list(sys.argv[1:] if args is None else args)
     try:
+        _speak_utf8()
         if not arguments:
             if open_app is not None and sys.stdin.isatty() and sys.stdout.isatty():
                 return open_app()
@@ -88,16 +89,46 @@ def main(open_app: Callable[[], int] | None = None, args: Sequence[str] | None =
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; Python would complain again at exit
+        _forget_stdout()
         return FAILED
     except LocalLLMError as error:
-        if "--json" in arguments:
-            _print_json_error(error.kind, error.message, error.hint)
-        else:
-            click.echo(f"localllm: {error}", err=True)
-        if "-v" in arguments or "--verbose" in arguments:
-            raise
+        _report(error.kind, error.message, error.hint, arguments)
         return FAILED
+    except Exception as error:
+        # A mistake of ours: still one line for the user, and the whole story with -v.
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        _report("internal_error", f"Something went wrong inside localllm ({text}).", "-v shows where.", arguments)
+        return FAILED
+
+
+def _report(kind: str, message: str, hint: str, arguments: Sequence[str]) -> None:
+    """One line on standard error, or the error as JSON; the traceback of what is being handled with ``-v``."""
+    if "-v" in arguments or "--verbose" in arguments:
+        import traceback
+
+        traceback.print_exc()
+    if "--json" in arguments:
+        _print_json_error(kind, message, hint)
+    else:
+        click.echo(f"localllm: {message} {hint}".rstrip(), err=True)
+
+
+def _forget_stdout() -> None:
+    """The reader of our output has gone: point the descriptor elsewhere, or Python complains again at exit."""
+    import os
+
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return
+
+
+def _speak_utf8() -> None:
+    """Answers hold any character: a pipe gets UTF-8, and no terminal is an error."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None and (stream.encoding or "").lower().replace("-", "") != "utf8":
+            reconfigure(errors="replace") if stream.isatty() else reconfigure(encoding="utf-8", errors="replace")
 
 
 def _print_json_error(kind: str, message: str, hint: str) -> None:

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from localllm.settings import Paths, Settings, find_paths, load_settings
+
+if TYPE_CHECKING:
+    from localllm.history import History
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,6 +36,13 @@ class Session:
     def settings(self) -> Settings:
         """Settings of the file and the environment, with ``--offline`` of the command line on top."""
         return load_settings(self.paths).with_changes(offline=self.offline or None)
+
+    @cached_property
+    def history(self) -> History:
+        """The user's chats."""
+        from localllm.history import History
+
+        return History(self.paths.history)
 
     def say(self, text: str) -> None:
         """A remark for people, on standard error; silent with ``-q``."""

@@ -20,8 +20,10 @@ def main() -> int:
         from localllm.engine.worker import run_worker
 
         return run_worker()
-    from localllm.cli import main as run_command
-
+    try:
+        from localllm.cli import main as run_command
+    except KeyboardInterrupt:  # Ctrl-C while the command line is imported; from then on it answers by itself
+        return 130
     return run_command(open_app)
 
 
