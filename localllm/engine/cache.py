@@ -1,15 +1,15 @@
-"""Slot: one sequence of the KV cache, and the token ids it holds."""
+"""Slots: the sequences of the KV cache, and the token ids they hold."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from localllm.engine.protocol import Cancel
 
 if TYPE_CHECKING:
-    from localllm.engine.decode import Backend
+    from localllm.engine.decode import Backend, SharingBackend
 
 _LONG_BATCH = 0.5
 """Seconds. Where a batch takes longer, smaller ones are used, so that progress is seen."""
@@ -27,6 +27,10 @@ class Slot:
         self.tokens: list[int] = []
         self.used = 0.0
         """When it was used last, on the monotonic clock."""
+        self.session = ""
+        """The chat it belongs to."""
+        self.dirty = False
+        """It changed since the chat was saved."""
 
     def keep_prefix(self, backend: Backend, prompt: Sequence[int]) -> int:
         """Forget everything from the first token that differs from `prompt`; returns how many tokens stay.
@@ -50,6 +54,46 @@ class Slot:
     def cut_to_cache(self, backend: Backend) -> None:
         """After an aborted evaluation: hold what the cache still holds."""
         del self.tokens[backend.n_past(self.seq) :]
+
+
+class Slots:
+    """All sequences of a context.
+
+    Args:
+        n_seq: How many.
+    """
+
+    def __init__(self, n_seq: int = 1) -> None:
+        self._slots = [Slot(seq) for seq in range(n_seq)]
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self._slots)
+
+    def choose(
+        self, backend: SharingBackend, prompt: Sequence[int], session: str, give_up: Callable[[Slot], None]
+    ) -> Slot:
+        """The sequence that holds most of the prompt, unless that would cost another chat its state.
+
+        `give_up` is called with a sequence before another chat takes it over.
+
+        Where another chat only shares the beginning (system prompt, documents), the longest unused sequence takes that
+        beginning over: both then hold it in the same cells.
+        """
+        best = max(self._slots, key=lambda s: (common_prefix(s.tokens, prompt), s.session == session, -s.used))
+        shared = common_prefix(best.tokens, prompt)
+        if shared == len(best.tokens) or len(self._slots) == 1 or (session and best.session == session):
+            if best.session != session:
+                give_up(best)
+            return best
+        oldest = min(self._slots, key=lambda s: s.used)
+        give_up(oldest)
+        if oldest is not best and shared > common_prefix(oldest.tokens, prompt):
+            if oldest.tokens:
+                backend.seq_rm(oldest.seq, 0)
+            backend.seq_cp(best.seq, oldest.seq, 0, shared)
+            oldest.tokens = best.tokens[:shared]
+            oldest.session, oldest.dirty = "", False
+        return oldest
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

@@ -84,6 +84,14 @@ class Backend(Protocol):
         ...
 
 
+class SharingBackend(Backend, Protocol):
+    """A backend whose sequences can hold cells in common."""
+
+    def seq_cp(self, source: int, target: int, start: int = 0, end: int = -1) -> None:
+        """Let `target` hold the positions of `source` too."""
+        ...
+
+
 @dataclass
 class Job:
     """One answer to generate, with everything compiled."""

@@ -16,7 +16,7 @@ class Vocab:
     """The vocabulary of one loaded model; valid as long as the model is."""
 
     def __init__(self, pointer: Any) -> None:
-        self._pointer = pointer
+        self._pointer = self.pointer = pointer
         self.n_tokens: int = C.llama_vocab_n_tokens(pointer)
         self.type: int = C.llama_vocab_type(pointer)
         self.add_bos: bool = C.llama_vocab_get_add_bos(pointer)

@@ -1,0 +1,139 @@
+"""Loading: from a spec to a loaded model, checked before anything native sees the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from localllm.engine.backend import LlamaBackend
+from localllm.engine.decode import MAX_DRAFT
+from localllm.engine.protocol import Device, EngineSpec
+from localllm.engine.threads import ThreadGovernor, machine_is_busy, physical_cores
+from localllm.llama.devices import list_devices, supports_gpu
+from localllm.llama.model import Model
+from localllm.models.header import Header, read_model_header
+from localllm.models.memory import Estimate, Load, fits
+from localllm.models.ram import available_memory
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be loaded, and how."""
+
+    header: Header
+    draft: Header | None
+    embedder: Header | None
+    n_ctx: int
+    load: Literal["memory", "mmap"]
+    n_threads: int
+    estimate: Estimate
+    notes: tuple[str, ...] = ()
+
+
+def plan_load(spec: EngineSpec) -> Plan:
+    """Read the headers and weigh them against the memory that is free.
+
+    Raises:
+        ModelNotFound: A file is not there.
+        NotGGUF: A file is damaged.
+        ModelDoesNotFit: With both figures.
+    """
+    header = read_model_header(spec.model)
+    draft = read_model_header(spec.draft) if spec.draft is not None else None
+    embedder = read_model_header(spec.embedder) if spec.embedder is not None else None
+    free = available_memory()
+    on_gpu = spec.gpu_layers != 0 and supports_gpu()
+    if on_gpu and free:
+        free += sum(d.memory_free for d in list_devices() if d.kind == "gpu")
+    wanted = Load(
+        n_ctx=spec.n_ctx,
+        kv_type=spec.kv_type,
+        kv_type_v=spec.kv_type_v,
+        n_batch=spec.n_batch,
+        flash_attention=spec.flash_attention != "off",
+        n_seq=spec.n_seq,
+    )
+    estimate = fits(header, wanted, draft, free)
+    estimate.check()
+    notes = []
+    if spec.n_ctx > header.n_ctx_train > 0:
+        notes.append(
+            f"The model was trained for {header.n_ctx_train:,} tokens; beyond that its answers may make no sense."
+        )
+    # Weights of our own, in huge pages, decode 3 to 6 % faster than a mapped file, but can't be dropped by the system.
+    roomy = not free or estimate.total + estimate.weights // 2 <= free
+    if not roomy:
+        notes.append("Memory is short: the model file is mapped instead of read.")
+    return Plan(
+        header,
+        draft,
+        embedder,
+        estimate.n_ctx,
+        "memory" if roomy and not on_gpu else "mmap",
+        spec.n_threads or physical_cores(),
+        estimate,
+        tuple(notes),
+    )
+
+
+def load_model(spec: EngineSpec, plan: Plan, on_progress: Progress | None = None) -> tuple[Model, LlamaBackend]:
+    """Load the target model and make its context.
+
+    Raises:
+        ModelError: llama.cpp refused it, or the memory could not be had.
+    """
+
+    def report(fraction: float) -> bool:
+        if on_progress is not None:
+            on_progress(0.95 * fraction)
+        return True
+
+    model = Model(
+        spec.model,
+        n_gpu_layers=spec.gpu_layers,
+        main_gpu=spec.main_gpu,
+        tensor_split=spec.tensor_split,
+        load=plan.load,
+        on_progress=report,
+    )
+    try:
+        adaptive = not spec.n_threads and plan.n_threads > 1
+        backend = LlamaBackend(
+            model,
+            n_ctx=plan.n_ctx,
+            n_seq=spec.n_seq,
+            governor=ThreadGovernor(plan.n_threads, machine_is_busy()) if adaptive else None,
+            n_batch=min(spec.n_batch, plan.n_ctx),
+            n_outputs_max=1 + MAX_DRAFT,
+            n_threads=plan.n_threads,
+            kv_type=spec.kv_type,
+            kv_type_v=spec.kv_type_v,
+            flash_attention=spec.flash_attention,
+        )
+        _warm_up(backend)
+    except BaseException:
+        model.close()
+        raise
+    return model, backend
+
+
+def _warm_up(backend: LlamaBackend) -> None:
+    """One evaluation, so that the first answer does not pay for page faults and thread starts."""
+    vocab = backend.model.vocab
+    token = next(t for t in (vocab.bos, vocab.eos, 0) if 0 <= t < vocab.n_tokens)
+    backend.decode(0, [token], 0, 1)
+    backend.clear()
+
+
+def devices() -> tuple[Device, ...]:
+    """Every processor that this build of llama.cpp can use."""
+    return tuple(Device(d.name, d.description, d.kind, d.memory_free, d.memory_total) for d in list_devices())
+
+
+def cores_for_embedding() -> int:
+    """Contexts of the embedder: one per physical core, at most eight."""
+    return min(8, physical_cores(), os.cpu_count() or 1)

@@ -1,0 +1,296 @@
+"""LocalEngine: a model in this process. The worker runs one of these; tests and benchmarks may use it directly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from localllm.engine.answers import KnownAnswers
+from localllm.engine.cache import Slot, Slots, common_prefix, prefill_slot
+from localllm.engine.decode import Generation, Job
+from localllm.engine.loading import Progress, cores_for_embedding, devices, load_model, plan_load
+from localllm.engine.protocol import (
+    Cancel,
+    Controller,
+    EngineEvent,
+    EngineInfo,
+    EngineSpec,
+    Matcher,
+    RenderedPrompt,
+    Request,
+)
+from localllm.engine.sampling import TokenSampler
+from localllm.engine.sessions import SessionStore, file_fingerprint
+from localllm.engine.template import ChatTemplate
+from localllm.engine.watch import Watch
+from localllm.errors import EngineClosed
+from localllm.events import Message, Role
+from localllm.llama.devices import version
+
+if TYPE_CHECKING:
+    from localllm.engine.constraint import GrammarVocabulary
+    from localllm.engine.embed import LlamaEmbedder
+
+
+class LocalEngine:
+    """Loads the models of a spec and answers from one thread.
+
+    Args:
+        spec: Which models, and how.
+        on_progress: Called with 0 to 1 while they load.
+
+    Raises:
+        ModelError: A file is missing, damaged, too large for the memory, or refused by llama.cpp.
+    """
+
+    def __init__(self, spec: EngineSpec, *, on_progress: Progress | None = None) -> None:
+        started = time.perf_counter()
+        self.spec = spec
+        self._plan = plan_load(spec)
+        self._model, self._backend = load_model(spec, self._plan, on_progress)
+        self._vocab = self._model.vocab
+        self._embedder: LlamaEmbedder | None = None
+        self._closed = False
+        self._slots = Slots(spec.n_seq)
+        self._answers = KnownAnswers(self._vocab.piece, self.tokenize)
+        self._template = ChatTemplate(self._model.chat_template, self._vocab, self._answers.find)
+        self._grammar: GrammarVocabulary | None = None
+        self._sessions: SessionStore | None = None
+        if spec.sessions_dir is not None and not self._model.recurrent:
+            self._sessions = SessionStore(spec.sessions_dir, spec.sessions_max_bytes, self._state_fingerprint())
+        self._controller = self._make_controller()
+        self._info = self._make_info(time.perf_counter() - started)
+        if on_progress is not None:
+            on_progress(1.0)
+
+    # ---- Engine ----
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is loaded and where."""
+        return self._info
+
+    def stream(self, request: Request, cancel: Cancel | None = None) -> Iterator[EngineEvent]:
+        """Generate one answer; see `engine.protocol.Engine.stream`."""
+        self._check_open()
+        self._backend.abort(False)
+        prefix_ids = self._answers.ids_of_prefix(request.prefix) if request.prefix else []
+        prompt = self._prompt_ids(request, prefix_ids)
+        notes: list[str] = []
+        slot = self._slots.choose(self._backend, prompt, request.session, self._save_before_loss)
+        self._restore(slot, prompt, request.session, notes)
+        matcher = self._make_matcher(request, prefix_ids, notes)
+        constraint = request.constraint
+        controller = self._controller if request.speculation == "auto" else None
+        job = Job(
+            prompt,
+            TokenSampler(request.sampling, self._backend.n_vocab, prompt),
+            stop=request.stop,
+            max_tokens=request.max_tokens,
+            matcher=matcher,
+            close_within_budget=constraint.close_within_budget if constraint else True,
+            mask_first=constraint.mask_first if constraint else False,
+            controller=controller,
+            corpus=[self.tokenize(text) for text in request.corpus] if controller else (),
+            ban=tuple(b.encode() for b in request.ban if b),
+            notes=notes,
+        )
+        generation = Generation(self._backend, slot, job, cancel)
+        try:
+            with Watch(cancel, self._backend.abort):
+                yield from generation
+        finally:
+            if request.session and self._sessions is not None:
+                slot.session = request.session
+                slot.dirty = True
+            if request.constraint is None or request.prefix or generation.ids:
+                self._answers.add(request.prefix + generation.text, prefix_ids + generation.ids)
+
+    def render(self, messages: Sequence[Message], prefix: str = "") -> RenderedPrompt:
+        """Apply the model's chat template, ready for an answer that begins with `prefix`."""
+        self._check_open()
+        prefix_ids = self._answers.ids_of_prefix(prefix) if prefix else None
+        return self._template.render(messages, prefix, prefix_ids=prefix_ids)
+
+    def prefill(self, messages: Sequence[Message], cancel: Cancel | None = None) -> int:
+        """Evaluate what is certain already of the prompt that ends with the user's next message.
+
+        Returns:
+            The tokens that are cached now. Cancelling is no error.
+        """
+        self._check_open()
+        self._backend.abort(False)
+        # what two different next messages have in common is certain
+        one, other = (self._template.render([*messages, Message(Role.USER, text)]) for text in ("a", "Z"))
+        certain = list(one.token_ids[: common_prefix(one.token_ids, other.token_ids)])
+        if not certain or len(certain) >= self._backend.n_ctx:
+            return 0
+        slot = self._slots.choose(self._backend, certain, "", self._save_before_loss)
+        if common_prefix(slot.tokens, certain) == len(certain):
+            return len(certain)
+        slot.keep_prefix(self._backend, certain)
+        with Watch(cancel, self._backend.abort):
+            for _ in prefill_slot(self._backend, slot, certain, cancel):
+                pass
+        return len(slot.tokens)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of plain text, without special tokens."""
+        return self._vocab.tokenize(text)
+
+    def count_tokens(self, text: str) -> int:
+        """`len(self.tokenize(text))`."""
+        return len(self.tokenize(text))
+
+    @property
+    def embedder(self) -> LlamaEmbedder | None:
+        """The embedder, loaded at its first use; None when the spec names none."""
+        if self._embedder is None and self.spec.embedder is not None and self._plan.embedder is not None:
+            from localllm.engine.embed import LlamaEmbedder
+
+            self._check_open()
+            self._embedder = LlamaEmbedder(
+                self.spec.embedder, max_tokens=self._plan.embedder.max_tokens, n_contexts=cores_for_embedding()
+            )
+        return self._embedder
+
+    def close(self) -> None:
+        """Save sessions and release everything; safe to call twice."""
+        if self._closed:
+            return
+        self.save_sessions()
+        self._closed = True
+        if self._controller is not None:
+            self._controller.close()
+        if self._embedder is not None:
+            self._embedder.close()
+        self._backend.close()
+        self._model.close()
+
+    # ---- beyond the protocol ----
+
+    def interrupt(self) -> None:
+        """Stop the evaluation that is running, from any thread; the next request starts afresh."""
+        self._backend.abort()
+
+    def save_sessions(self) -> int:
+        """Write chats that changed since they were saved; returns how many. Meant for idle time."""
+        saved = 0
+        for slot in self._slots:
+            saved += slot.dirty and self._save(slot)
+        return saved
+
+    # ---- the parts of a request ----
+
+    def _prompt_ids(self, request: Request, prefix_ids: list[int]) -> list[int]:
+        if request.prompt is None:
+            return list(self._template.render(request.messages, request.prefix, prefix_ids=prefix_ids).token_ids)
+        return self._vocab.tokenize(request.prompt, add_special=self._vocab.add_bos, parse_special=True) + prefix_ids
+
+    def _make_matcher(self, request: Request, prefix_ids: list[int], notes: list[str]) -> Matcher | None:
+        if request.constraint is None:
+            return None
+        from localllm.engine.constraint import GrammarVocabulary, compile_constraint
+
+        if self._grammar is None:
+            self._grammar = GrammarVocabulary(self._vocab.pointer, sorted(self._vocab.eog), self._backend.n_vocab)
+        matcher = compile_constraint(request.constraint, self._grammar)
+        notes += matcher.notes
+        if prefix_ids:
+            matcher.commit(prefix_ids)
+        return matcher
+
+    def _make_controller(self) -> Controller | None:
+        """None where nothing is ever drafted: by wish, or because the model can't take a token back."""
+        if self.spec.speculation == "none" or self._model.recurrent:
+            return None
+        from localllm.engine import controller
+
+        make: Callable[..., Controller | None] | None = getattr(controller, "make_controller", None)
+        return make(self.spec, self._model, self._backend) if make is not None else None
+
+    # ---- sessions ----
+
+    def _restore(self, slot: Slot, prompt: list[int], session: str, notes: list[str]) -> None:
+        """Load the chat's saved state where it holds more of the prompt than the cache does."""
+        if self._sessions is None or not session:
+            return
+        from localllm.llama.state import write_state
+
+        try:
+            saved = self._sessions.find(session)
+            if saved is None:
+                return
+            useful = common_prefix(saved.tokens, prompt)
+            if useful <= common_prefix(slot.tokens, prompt) or len(saved.tokens) > self._backend.n_ctx:
+                return
+            state = self._sessions.read_state(saved)
+            if not write_state(self._backend, slot.seq, state):
+                raise ValueError("llama.cpp refused it")
+            slot.tokens = saved.tokens
+        except ValueError as reason:
+            self._backend.seq_rm(slot.seq, 0)
+            slot.tokens = []
+            self._sessions.forget(session)
+            notes.append(f"The saved state of this chat was not used: {reason}.")
+
+    def _save(self, slot: Slot) -> bool:
+        from localllm.llama.state import read_state
+
+        slot.dirty = False
+        if self._sessions is None or not slot.tokens or self._closed:
+            return False
+        return self._sessions.save(slot.session, slot.tokens, read_state(self._backend, slot.seq))
+
+    def _save_before_loss(self, slot: Slot) -> None:
+        if slot.dirty:
+            self._save(slot)
+
+    def _state_fingerprint(self) -> str:
+        spec = self.spec
+        parts: tuple[Any, ...] = (
+            file_fingerprint(spec.model), spec.kv_type, spec.kv_type_v or spec.kv_type, spec.flash_attention,
+            self._model.placement.n_gpu_layers, version(),
+        )  # fmt: skip
+        return "|".join(map(str, parts))
+
+    # ---- facts ----
+
+    def _make_info(self, load_seconds: float) -> EngineInfo:
+        model, plan = self._model, self._plan
+        notes = list(plan.notes)
+        if not model.chat_template:
+            notes.append("The model has no chat template: it was not trained for chats.")
+        fingerprint = None
+        if self.spec.embedder is not None and plan.embedder is not None:
+            from localllm.engine.embed import embedder_fingerprint
+
+            fingerprint = embedder_fingerprint(self.spec.embedder, plan.embedder.max_tokens)
+        return EngineInfo(
+            model=plan.header.name,
+            path=self.spec.model,
+            architecture=model.architecture,
+            quantization=model.quantization,
+            n_params=model.n_params,
+            n_ctx=self._backend.n_ctx,
+            n_ctx_train=model.n_ctx_train,
+            n_layer=model.n_layer,
+            n_gpu_layers=model.placement.n_gpu_layers,
+            n_threads=plan.n_threads,
+            devices=devices(),
+            draft=plan.draft.name if plan.draft else None,
+            embedder=plan.embedder.name if plan.embedder else None,
+            embedder_fingerprint=fingerprint,
+            embedding_dim=plan.embedder.n_embd if plan.embedder else 0,
+            embedder_max_tokens=plan.embedder.max_tokens if plan.embedder else 0,
+            load_seconds=load_seconds,
+            has_chat_template=bool(model.chat_template),
+            recurrent=model.recurrent,
+            size_bytes=model.size_bytes,
+            notes=tuple(notes),
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineClosed("The engine was closed.", "Open it again.")
