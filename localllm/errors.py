@@ -37,7 +37,10 @@ says in ``message`` what is wrong and in ``hint`` what to do next, and both fit 
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class LocalLLMError(Exception):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlite_utils import Database
 
 from localllm.errors import ChatNotFound, HistoryError
 from localllm.events import (
@@ -103,9 +104,9 @@ def test_a_deleted_chat_comes_back_until_it_is_purged(history: History) -> None:
 def test_purging_a_chat_leaves_no_message_and_no_word_in_the_index(history: History) -> None:
     chat, _ = talk(history, "question", "unmistakable")
     assert history.purge(chat) == 1
-    assert history._db.conn.execute("SELECT count(*) FROM messages").fetchone()[0] == 0
+    assert history._conn.execute("SELECT count(*) FROM messages").fetchone()[0] == 0
     for index in ("messages_fts", "chats_fts"):
-        history._db.conn.execute(f"INSERT INTO {index} ({index}) VALUES ('integrity-check')")
+        history._conn.execute(f"INSERT INTO {index} ({index}) VALUES ('integrity-check')")
     assert history.search("unmistakable") == []
 
 
@@ -188,7 +189,7 @@ def test_everything_about_an_answer_is_read_back_as_it_was_written(history: Hist
 
 def test_fields_that_a_newer_version_wrote_are_ignored(history: History) -> None:
     _, ids = talk(history, "q")
-    history._db.conn.execute("UPDATE messages SET stats = ?", ('{"completion_tokens": 3, "warp": 9}',))
+    history._conn.execute("UPDATE messages SET stats = ?", ('{"completion_tokens": 3, "warp": 9}',))
     assert history.message(ids[0]).stats == Stats(completion_tokens=3)
 
 
@@ -220,22 +221,30 @@ def test_a_history_in_memory_stores_nothing(tmp_path: Path, monkeypatch: pytest.
 def test_foreign_keys_hold_on_every_connection(tmp_path: Path) -> None:
     for _ in range(2):
         with History(tmp_path / "h.db") as history:
-            assert history._db.conn.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+            assert history._conn.execute("PRAGMA foreign_keys").fetchone()[0] == 1
             with pytest.raises(sqlite3.IntegrityError):
-                history._db.conn.execute(
+                history._conn.execute(
                     "INSERT INTO messages (chat_id, role, content, state, created)"
                     " VALUES (99, 'user', '', 'complete', 0)"
                 )
 
 
+def test_the_list_of_steps_is_that_of_the_migrations() -> None:
+    from localllm.history.migrations import migrations
+    from localllm.history.schema import STEPS
+
+    with History(None) as history:
+        assert tuple(step.name for step in migrations.applied(Database(history._conn))) == STEPS
+
+
 def test_a_newer_schema_is_refused_with_one_line(tmp_path: Path) -> None:
     path = tmp_path / "h.db"
     with History(path) as history:
-        history._db.conn.execute(
+        history._conn.execute(
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
             " VALUES ('localllm-history', 'm999_telepathy', '')"
         )
-        history._db.conn.commit()
+        history._conn.commit()
     with pytest.raises(HistoryError, match=r"h\.db was written by a newer localllm \(m999_telepathy\)\. Update"):
         History(path)
 
@@ -364,7 +373,7 @@ def test_an_earlier_run_with_the_same_process_number_is_no_living_writer(tmp_pat
     with History(tmp_path / "h.db") as history:
         chat = history.create_chat().id
         message = history.add_message(chat, Role.ASSISTANT, "half", state=MessageState.STREAMING)
-        history._db.conn.execute("UPDATE messages SET owner = ?", (f"{os.getpid()}:another-run",))
-        history._db.conn.commit()
+        history._conn.execute("UPDATE messages SET owner = ?", (f"{os.getpid()}:another-run",))
+        history._conn.commit()
     with History(tmp_path / "h.db") as history:
         assert history.message(message.id).state is MessageState.STOPPED

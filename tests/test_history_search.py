@@ -99,7 +99,7 @@ def test_the_index_follows_every_change() -> None:
         history.update_message(answer.id, state=MessageState.STREAMING)
         assert history.search("other") == []
         history.remove_message(answer.id)
-        history._db.conn.execute("INSERT INTO messages_fts (messages_fts) VALUES ('integrity-check')")
+        history._conn.execute("INSERT INTO messages_fts (messages_fts) VALUES ('integrity-check')")
 
 
 def test_fifty_percent_is_no_wildcard() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -132,4 +131,6 @@ def _speak_utf8() -> None:
 
 
 def _print_json_error(kind: str, message: str, hint: str) -> None:
+    import json
+
     click.echo(json.dumps({"error": {"kind": kind, "message": message, "hint": hint}}, ensure_ascii=False))

@@ -33,8 +33,8 @@ class HistoryFile:
     def __init__(self, file: Path | None) -> None:
         self.file = file
         self._lock = threading.RLock()
-        self._db = connect(file)
-        self._db.conn.row_factory = sqlite3.Row
+        self._conn = connect(file)
+        self._conn.row_factory = sqlite3.Row
         self._closed = False
         try:
             self._mark_orphans()
@@ -53,7 +53,7 @@ class HistoryFile:
             if self._closed:
                 raise HistoryError("The history was closed.")
             try:
-                yield self._db.conn
+                yield self._conn
             except sqlite3.Error as error:
                 raise as_history_error(error, self.file) from error
 
@@ -90,7 +90,7 @@ class HistoryFile:
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._db.close()
+                self._conn.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,7 @@
-"""The database file: how it is opened, its tables, and the steps from one version to the next.
+"""The database file: how it is opened, how it is brought to this version's tables, and what is said when it can't.
 
-Migrations follow sqlite-utils: every step and its record share one transaction. They run under ``BEGIN IMMEDIATE``, so
-that two programs that start at once don't both create the tables.
+The steps are sqlite-utils migrations: every step and its record share one transaction. They run under ``BEGIN
+IMMEDIATE``, so that two programs that start at once don't both create the tables.
 """
 
 from __future__ import annotations
@@ -11,72 +11,16 @@ import sqlite3
 import time
 from pathlib import Path
 
-from sqlite_utils import Database, Migrations
-
 from localllm.errors import HistoryError
 from localllm.settings import private_folder
 
-migrations = Migrations("localllm-history")
-
+STEPS = ("m001_chats_and_messages", "m002_full_text")
+"""The steps in `migrations`, oldest first."""
 BUSY_SECONDS = 10.0
 """How long a write waits for another program's."""
 
 
-@migrations()
-def m001_chats_and_messages(db: Database) -> None:
-    """Chats, and the tree of messages of each."""
-    db.execute("""
-        CREATE TABLE chats (
-            id INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT NOT NULL DEFAULT '',
-            created REAL NOT NULL, updated REAL NOT NULL,
-            model TEXT NOT NULL DEFAULT '', system TEXT NOT NULL DEFAULT '', options TEXT,
-            leaf_id INTEGER REFERENCES messages(id) ON DELETE SET NULL,
-            draft_text TEXT NOT NULL DEFAULT '', deleted REAL)""")
-    db.execute("""
-        CREATE TABLE messages (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            chat_id INTEGER NOT NULL REFERENCES chats(id) ON DELETE CASCADE,
-            parent_id INTEGER REFERENCES messages(id) ON DELETE CASCADE,
-            role TEXT NOT NULL CHECK (role IN ('system', 'user', 'assistant')),
-            content TEXT NOT NULL,
-            state TEXT NOT NULL CHECK (state IN ('complete', 'streaming', 'stopped', 'error')),
-            created REAL NOT NULL, reason TEXT NOT NULL DEFAULT '',
-            model TEXT NOT NULL DEFAULT '', draft TEXT NOT NULL DEFAULT '', owner TEXT NOT NULL DEFAULT '',
-            stats TEXT, citations TEXT, unsupported TEXT, passages TEXT, verdict TEXT, notes TEXT)""")
-    db.execute("CREATE INDEX messages_by_chat ON messages (chat_id, parent_id)")
-    db.execute("CREATE INDEX messages_by_parent ON messages (parent_id)")
-    db.execute("CREATE INDEX chats_by_update ON chats (updated)")
-
-
-@migrations()
-def m002_full_text(db: Database) -> None:
-    """Full-text indexes over titles and messages, kept by triggers.
-
-    A message that is still being written is not indexed: it would be indexed anew every second.
-    """
-    tokens = "tokenize = 'unicode61 remove_diacritics 2'"
-    db.execute(f"CREATE VIRTUAL TABLE chats_fts USING fts5 (title, content = 'chats', content_rowid = 'id', {tokens})")
-    db.execute(
-        f"CREATE VIRTUAL TABLE messages_fts USING fts5 (content, content = 'messages', content_rowid = 'id', {tokens})"
-    )
-    add_chat = "INSERT INTO chats_fts (rowid, title) VALUES (new.id, new.title);"
-    drop_chat = "INSERT INTO chats_fts (chats_fts, rowid, title) VALUES ('delete', old.id, old.title);"
-    add = "INSERT INTO messages_fts (rowid, content) VALUES (new.id, new.content);"
-    drop = "INSERT INTO messages_fts (messages_fts, rowid, content) VALUES ('delete', old.id, old.content);"
-    done_new, done_old = "new.state <> 'streaming'", "old.state <> 'streaming'"
-    for name, event, condition, action in (
-        ("chats_added", "AFTER INSERT ON chats", "1", add_chat),
-        ("chats_dropped", "AFTER DELETE ON chats", "1", drop_chat),
-        ("chats_renamed", "AFTER UPDATE OF title ON chats", "1", drop_chat + add_chat),
-        ("messages_added", "AFTER INSERT ON messages", done_new, add),
-        ("messages_dropped", "AFTER DELETE ON messages", done_old, drop),
-        ("messages_changed_old", "BEFORE UPDATE OF content, state ON messages", done_old, drop),
-        ("messages_changed_new", "AFTER UPDATE OF content, state ON messages", done_new, add),
-    ):
-        db.execute(f"CREATE TRIGGER {name} {event} WHEN {condition} BEGIN {action} END")
-
-
-def connect(path: Path | None) -> Database:
+def connect(path: Path | None) -> sqlite3.Connection:
     """Open the file, make it if need be, and bring it to this version's schema.
 
     Args:
@@ -93,18 +37,19 @@ def connect(path: Path | None) -> Database:
     except sqlite3.Error as error:
         raise HistoryError(f"{path} can't be opened: {error}.", "Set LOCALLLM_HOME to a folder of your own.") from error
     try:
-        db = Database(conn, execute_plugins=False)
         if path is not None:
-            _wal(db)
+            _wal(conn)
         conn.execute("PRAGMA foreign_keys = ON")
         # Commits survive a killed program; only a power cut may lose the last second.
         conn.execute("PRAGMA synchronous = NORMAL")
-        _refuse_newer(db, path)
-        if migrations.pending(db):
-            conn.execute("BEGIN IMMEDIATE")
-            with conn:
-                migrations.apply(db)
-        return db
+        done = _steps_done(conn)
+        if unknown := [step for step in done if step not in STEPS]:
+            raise HistoryError(
+                f"{path} was written by a newer localllm ({unknown[-1]}).", "Update localllm to open it."
+            )
+        if len(done) < len(STEPS):
+            _migrate(conn)
+        return conn
     except BaseException as error:
         conn.close()
         if isinstance(error, sqlite3.Error):
@@ -160,12 +105,12 @@ def _make_private(path: Path) -> None:
         ) from error
 
 
-def _wal(db: Database) -> None:
+def _wal(conn: sqlite3.Connection) -> None:
     """Readers and one writer side by side. Switching takes a lock for which SQLite does not wait by itself."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            db.enable_wal()
+            conn.execute("PRAGMA journal_mode = wal")
             return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
@@ -173,8 +118,19 @@ def _wal(db: Database) -> None:
             time.sleep(0.02)
 
 
-def _refuse_newer(db: Database, path: Path | None) -> None:
-    known = {step.name for step in migrations._migrations}
-    unknown = [step.name for step in migrations.applied(db) if step.name not in known]
-    if unknown:
-        raise HistoryError(f"{path} was written by a newer localllm ({unknown[-1]}).", "Update localllm to open it.")
+def _steps_done(conn: sqlite3.Connection) -> list[str]:
+    if not conn.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone():
+        return []
+    rows = conn.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = 'localllm-history' ORDER BY id")
+    return [row[0] for row in rows]
+
+
+def _migrate(conn: sqlite3.Connection) -> None:
+    from sqlite_utils import Database
+
+    from localllm.history.migrations import migrations
+
+    db = Database(conn, execute_plugins=False)
+    conn.execute("BEGIN IMMEDIATE")
+    with conn:
+        migrations.apply(db)
