@@ -65,6 +65,16 @@ class LocalLLMError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel between processes; subclasses whose arguments differ could not be made again from theirs.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[LocalLLMError], args: tuple[object, ...], state: dict[str, object]) -> LocalLLMError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class ModelError(LocalLLMError):
     """A model file can't be used."""
