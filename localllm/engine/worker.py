@@ -1,0 +1,317 @@
+"""The worker process: one engine, served to one program over two pipes.
+
+One thread does all the work, in this order: steps of the answers being written, small questions between the steps, then
+embeddings a slice at a time. A second thread reads requests, and carries a cancellation into a running evaluation at
+once. The worker ends when its parent closes the pipe, and so also when the parent dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from localllm.engine.protocol import EngineEvent, EngineSpec, TokenEvent
+from localllm.engine.wire import Sender, pack_error, pack_event, receive
+
+_GATHER = 0.010
+"""Seconds. Tokens that come faster are sent together: each message wakes the other process, which needs a core too."""
+_IDLE = 2.0
+"""Seconds without work after which sessions are saved."""
+_EMBED_SHARE = 2.0
+"""While an answer is written, decoding gets this many times the time of embedding."""
+_LAST_WORDS = 4.0
+"""Seconds that may pass between the parent's goodbye and the end of this process."""
+
+
+class Flag:
+    """A cancellation that stops the running evaluation by itself, so that nobody has to watch it."""
+
+    immediate = True
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        """Ask to stop."""
+        self._set = True
+
+    def is_set(self) -> bool:
+        """True once it was asked to stop."""
+        return self._set
+
+
+@dataclass
+class _Stream:
+    number: int
+    events: Iterator[EngineEvent]
+    flag: Flag
+
+
+@dataclass
+class _Embedding:
+    number: int
+    rows: Any
+    slices: Iterator[int]
+
+
+@dataclass
+class Worker:
+    """Serves requests until `close` or the end of the pipe.
+
+    Args:
+        requests: File descriptor to read from.
+        replies: Where to send.
+    """
+
+    requests: int
+    replies: Sender
+    engine: Any = None
+    _inbox: deque[tuple[Any, ...]] = field(default_factory=deque)
+    _wake: threading.Event = field(default_factory=threading.Event)
+    _flags: dict[int, Flag] = field(default_factory=dict)
+    _prefills: set[int] = field(default_factory=set)
+    _streams: deque[_Stream] = field(default_factory=deque)
+    _waiting: deque[tuple[Any, ...]] = field(default_factory=deque)
+    _embeddings: deque[_Embedding] = field(default_factory=deque)
+    _closing: bool = False
+    _outbox: list[Any] = field(default_factory=list)
+    _sent: float = 0.0
+    _embed_after: float = 0.0
+
+    # ---- the reading thread ----
+
+    def _read(self) -> None:
+        for message in receive(self.requests):
+            kind, number = message[0], message[1]
+            if kind == "cancel":
+                self._cancel(number)
+            elif kind == "close":
+                break
+            else:
+                if kind == "stream":
+                    for idle_work in list(self._prefills):
+                        self._cancel(idle_work)
+                if kind in ("stream", "prefill"):
+                    self._flags[number] = Flag()
+                    if kind == "prefill":
+                        self._prefills.add(number)
+                self._inbox.append(message)
+                self._wake.set()
+        self._closing = True
+        for number in list(self._flags):
+            self._cancel(number)
+        self._wake.set()
+        timer = threading.Timer(_LAST_WORDS, os._exit, (0,))
+        timer.daemon = True
+        timer.start()
+
+    def _cancel(self, number: int) -> None:
+        flag = self._flags.get(number)
+        if flag is None:
+            return
+        flag.set()
+        # with several answers at once an abort would hit whichever is being evaluated: the flag alone must do then
+        if self.engine is not None and len(self._streams) <= 1:
+            self.engine.interrupt()
+
+    # ---- the working thread ----
+
+    def run(self) -> int:
+        """Load what the first message asks for, then serve; returns the exit code."""
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
+        while not self._inbox:
+            if self._closing:
+                return 0
+            self._wake.wait()
+            self._wake.clear()
+        _, _, spec = self._inbox.popleft()
+        try:
+            self.engine = self._load(spec)
+        except Exception as error:
+            if not self._closing:
+                traceback.print_exc()
+            self.replies.send(("failed", 0, pack_error(error)))
+            return 1
+        self.replies.send(("ready", 0, self.engine.info))
+        idle_since = time.monotonic()
+        while not self._closing:
+            if self._step():
+                idle_since = 0.0
+                continue
+            self._flush()
+            now = time.monotonic()
+            idle_since = idle_since or now
+            if now - idle_since > _IDLE:
+                self.engine.save_sessions()
+            self._wake.wait(_IDLE)
+            self._wake.clear()
+        for stream in self._streams:
+            stream.events.close()  # type: ignore[attr-defined]
+        self.engine.close()
+        return 0
+
+    def _load(self, spec: EngineSpec) -> Any:
+        from localllm.engine.local import LocalEngine
+
+        last = 0.0
+
+        def report(fraction: float) -> None:
+            nonlocal last
+            if self._closing:
+                os._exit(0)  # nothing was loaded that would have to be saved
+            now = time.monotonic()
+            if now - last > 0.05 or fraction >= 1:
+                last = now
+                self.replies.send(("progress", 0, fraction))
+
+        return LocalEngine(spec, on_progress=report)
+
+    def _step(self) -> bool:
+        """Do one piece of work; False when there is none."""
+        while self._inbox:
+            self._accept(self._inbox.popleft())
+        while self._waiting and len(self._streams) < self.engine.spec.n_seq:
+            self._start(*self._waiting.popleft())
+        if self._streams:
+            stream = self._streams.popleft()
+            if self._advance(stream):
+                self._streams.append(stream)
+            if self._embeddings and time.monotonic() >= self._embed_after:
+                started = time.monotonic()
+                self._embed_slice()
+                now = time.monotonic()
+                self._embed_after = now + _EMBED_SHARE * (now - started)
+            return True
+        if self._embeddings:
+            self._embed_slice()
+            return True
+        return False
+
+    def _accept(self, message: tuple[Any, ...]) -> None:
+        kind, number, *rest = message
+        if kind == "stream":
+            self._waiting.append((number, *rest))
+        elif kind == "embed":
+            self._answer(number, lambda: self._begin_embedding(number, *rest))
+        elif kind == "prefill":
+            flag = self._flags[number]
+            if self._streams or self._waiting:  # idle work has no place beside an answer
+                flag.set()
+            self._answer(number, lambda: ("result", number, self.engine.prefill(*rest, flag)))
+            self._prefills.discard(number)
+            self._flags.pop(number, None)
+        else:
+            actions: dict[str, Callable[..., Any]] = {
+                "render": self.engine.render,
+                "tokenize": self.engine.tokenize,
+                "spans": lambda texts: [self.engine.embedder.token_spans(text) for text in texts],
+            }
+            self._answer(number, lambda: ("result", number, actions[kind](*rest)))
+
+    def _answer(self, number: int, make: Callable[[], tuple[Any, ...] | None]) -> None:
+        try:
+            message = make()
+        except Exception as error:
+            message = self._failure(number, error)
+        if message is not None:
+            self._flush(message)
+
+    def _failure(self, number: int, error: Exception) -> tuple[Any, ...]:
+        from localllm.errors import LocalLLMError
+
+        if not isinstance(error, LocalLLMError):
+            traceback.print_exc()  # to the log file
+        return ("error", number, pack_error(error))
+
+    # ---- answers ----
+
+    def _start(self, number: int, request: Any) -> None:
+        flag = self._flags.setdefault(number, Flag())
+        self._streams.append(_Stream(number, self.engine.stream(request, flag), flag))
+
+    def _advance(self, stream: _Stream) -> bool:
+        """One step of one answer; False when it is over."""
+        try:
+            event = next(stream.events)
+        except StopIteration:
+            self._flags.pop(stream.number, None)
+            self._flush(("end", stream.number, None))
+            return False
+        except Exception as error:
+            self._flags.pop(stream.number, None)
+            self._flush(self._failure(stream.number, error))
+            return False
+        self._outbox.append(("event", stream.number, pack_event(event)))
+        now = time.monotonic()
+        if now - self._sent >= _GATHER or type(event) is not TokenEvent:
+            self._flush()
+        return True
+
+    def _flush(self, *more: Any) -> None:
+        """Send what was gathered."""
+        if self._outbox or more:
+            self.replies.send(*self._outbox, *more)
+            self._outbox.clear()
+        self._sent = time.monotonic()
+
+    # ---- embeddings ----
+
+    def _begin_embedding(self, number: int, texts: list[str]) -> None:
+        embedder = self.engine.embedder
+        rows = np.empty((len(texts), embedder.dim), np.float32)
+        self._embeddings.append(_Embedding(number, rows, embedder.embed_slices(texts, rows)))
+
+    def _embed_slice(self) -> None:
+        task = self._embeddings[0]
+        try:
+            next(task.slices)
+        except StopIteration:
+            self._embeddings.popleft()
+            self._flush(("result", task.number, task.rows))
+        except Exception as error:
+            self._embeddings.popleft()
+            self._flush(self._failure(task.number, error))
+
+
+def run_worker() -> int:
+    """Be the worker process: standard input and output are its pipes, standard error is its log file."""
+    requests, replies = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)  # whatever native code prints goes to the log
+    for fd in (requests, replies):
+        os.set_inheritable(fd, False)
+    faulthandler.enable(sys.__stderr__ or 2)
+    with contextlib.suppress(ValueError, OSError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C concerns the parent, which then cancels
+    try:
+        from localllm.llama.log import native_log
+
+        native_log().file = sys.stderr
+        code = Worker(requests, Sender(replies)).run()
+    except OSError:  # the parent has gone
+        code = 0
+    except Exception as error:
+        traceback.print_exc()
+        with contextlib.suppress(OSError):
+            Sender(replies).send(("failed", 0, pack_error(error)))
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)  # native destructors at exit have nothing to give but delays
+
+
+if __name__ == "__main__":
+    run_worker()
