@@ -134,6 +134,8 @@ def download(
     if local_path(remote.url) is None:
         network.check(remote.url)
     with only_one(target), disk_errors(target):
+        if remote.sha256 and target.is_file() and sha256_of(target) == remote.sha256.lower():
+            return
         fetch = _Fetch(remote, target, network, report or (lambda _: None))
         fetch.run()
         if check is not None:
@@ -144,6 +146,12 @@ def download(
                 raise
         install(fetch.part, target)
         fetch.note.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """The file's sha256, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass
@@ -235,7 +243,7 @@ class _Fetch:
                 except _Again as again:
                     why, wait = str(again), again.seconds
                 except (httpx.TransportError, httpx.DecodingError) as error:
-                    why, wait = _reason(error, self.remote.url), 0.0
+                    why, wait = connection_failure(error, self.remote.url), 0.0
                 except (httpx.InvalidURL, httpx.TooManyRedirects, ValueError) as error:
                     raise DownloadError(f"{shown(self.remote.url)} can't be fetched: {error}.") from error
                 file.flush()
@@ -379,7 +387,7 @@ def _refuse(response: httpx.Response, url: str) -> None:
         raise DownloadError(f"{where} answers {status} for {shown(url)}.", "Try again later.")
 
 
-def _reason(error: Exception, url: str) -> str:
+def connection_failure(error: Exception, url: str) -> str:
     """Why a connection failed, in a few words and without the URL.
 
     Raises:

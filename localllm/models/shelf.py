@@ -97,6 +97,15 @@ def find_embedder(name: str, paths: Paths) -> Path | None:
     return path
 
 
+def find_any(name: str, paths: Paths) -> Path:
+    """The file of a model of any purpose, by path, by name, or by an unmistakable part of one.
+
+    Raises:
+        ModelNotFound: There is none of that name.
+    """
+    return _resolve(name, paths) if name else default_model(paths)
+
+
 def default_model(paths: Paths) -> Path:
     """The starter model if it is here, else the newest of our own that chats.
 
