@@ -10,9 +10,13 @@ from typing import Any
 EDGES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 """Upper bounds of the groups of confidence; the last group is all above."""
 
-_WINDOW = 64.0
+_WINDOW = 256.0
 """Trials that a group remembers: older ones fade."""
-_PRIOR = 3.0
+_FADE = 0.993
+"""What is left of a trial in the overall record after the next one."""
+_QUICK = 0.92
+"""The same in the short record that notices when a text stops being easy."""
+_PRIOR = 2.0
 """Trials that the prior is worth."""
 
 
@@ -31,6 +35,7 @@ class Acceptance:
         self._trials = [0.0] * (len(EDGES) + 1)
         self._lately = 0.0
         self._weight = 0.0
+        self._expected = self._recent_hits = self._recent = 0.0
 
     @property
     def trials(self) -> float:
@@ -40,27 +45,50 @@ class Acceptance:
     def calibrated(self, confidences: Sequence[float]) -> list[float]:
         """The chance that each token is accepted, given that all before it are."""
         hits, trials, trust = self._hits, self._trials, self.trust
+        setback = self._setback()
         out: list[float] = []
         for c in confidences:
             g = bisect_right(EDGES, c)
-            out.append((hits[g] + _PRIOR * trust * c) / (trials[g] + _PRIOR))
+            out.append(setback * (hits[g] + _PRIOR * trust * c) / (trials[g] + _PRIOR))
         return out
 
+    def _setback(self) -> float:
+        """Below 1 while the last dozen trials went worse than the long record can explain (two deviations)."""
+        expected, n = self._expected, self._recent
+        spread = 2.0 * math.sqrt(max(expected * (1.0 - expected / n), 0.0) + 0.25) if n > 0 else 1.0
+        return 1.0 if self._recent_hits >= expected - spread else (self._recent_hits + 1.0) / (expected + 1.0)
+
     def lately(self) -> float:
-        """Chance that the next drafted token is accepted, from the last few dozen trials of any confidence."""
+        """Chance that the next drafted token is accepted, from trials of any confidence.
+
+        The last hundred or so trials speak, or the last dozen where those differ by more than chance explains.
+        """
         prior = 0.75 * self.trust
-        return (self._lately + prior) / (self._weight + 1.0)
+        mean = (self._lately + prior) / (self._weight + 1.0)
+        n = self._recent
+        if n > 3 and abs(self._recent_hits - n * mean) > 2.5 * math.sqrt(n * mean * (1.0 - mean) + 0.25):
+            return (self._recent_hits + mean) / (n + 1.0)
+        return mean
+
+    def at_best(self) -> float:
+        """`lately`, as high as the few trials allow: about one standard error above, and more where there are few."""
+        mean, n = self.lately(), self._weight + 1.0
+        return min(mean + math.sqrt(mean * (1.0 - mean) / n) + 0.5 / n, 1.0)
 
     def observe(self, confidence: float, hit: bool) -> None:
         """One trial."""
         g = bisect_right(EDGES, confidence)
+        believed = (self._hits[g] + _PRIOR * self.trust * confidence) / (self._trials[g] + _PRIOR)
+        self._expected = self._expected * _QUICK + believed
+        self._recent_hits = self._recent_hits * _QUICK + hit
+        self._recent = self._recent * _QUICK + 1.0
         if self._trials[g] >= _WINDOW:
             self._hits[g] *= 0.5
             self._trials[g] *= 0.5
         self._trials[g] += 1.0
         self._hits[g] += hit
-        self._lately = self._lately * 0.97 + hit
-        self._weight = self._weight * 0.97 + 1.0
+        self._lately = self._lately * _FADE + hit
+        self._weight = self._weight * _FADE + 1.0
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain data."""

@@ -37,6 +37,8 @@ _REFRESH = 48
 """Speculative steps in a row after which one plain step is taken, so that the yardstick stays measured."""
 _FIRST_PROBE, _LAST_PROBE = 32, 4096
 """Tokens between probes: doubled after each that promised nothing, reset by a gain."""
+_SOON, _PROMISING = 16, 128
+"""Tokens to wait while the few trials leave room for a gain: with money in the ledger, and without."""
 _PROBE_LENGTH = 4
 _WORTH_A_PROBE = 0.7
 """A free draft is sent as a probe only where it promises at least this share of what it should beat."""
@@ -91,9 +93,10 @@ class _Source:
         self.proposal = self.drafter.propose(context, limit)
         self.confidences = list(self.drafter.confidence()) if self.proposal else []
 
-    def wait_again(self, probe: bool) -> None:
-        """Back off after a probe; start over once the drafter is used because it promises a gain."""
-        self.interval = min(2 * self.interval, _LAST_PROBE) if probe else _FIRST_PROBE
+    def wait_again(self, probe: bool, longest: int = _LAST_PROBE) -> None:
+        """Back off after a probe; start over once a gain is expected."""
+        longest = max(_FIRST_PROBE, min(longest, _LAST_PROBE))
+        self.interval = min(2 * self.interval, longest) if probe else _FIRST_PROBE
         self.wait = self.interval
 
     def score(self, emitted: Sequence[int]) -> None:
@@ -288,31 +291,42 @@ class Controller:
         per_token = self.costs.draft(name) or _GUESS * row[1]
         behind = drafter.lag(context)
         catching_up = max(behind - 1, 0) * (self.costs.catch_up(name) or per_token / 2)
+        # Only lengths that the ledger could bear are planned with: a short draft that leads nowhere is money burnt.
+        while limit and not self._allowed(limit, row, catching_up + limit * per_token):
+            limit -= 1
+        if not limit:
+            return None
         chance = source.acceptance.lately()
         k, rate = best_plan(chance, row, limit, per_token, catching_up / self._remaining)
         probe = rate <= to_beat
+        promising = False
         if probe:
             if source.wait > 0:
                 return None
-            k = min(k, _PROBE_LENGTH)
-        while k > 1 and not self._allowed(k, row, catching_up + k * per_token):
-            k -= 1
-        if not self._allowed(k, row, catching_up + k * per_token):
-            return None
-        source.wait_again(probe)
-        reach = k if probe else limit
-        worth = max(rate, 1.0 / row[1])
+            at_best = source.acceptance.at_best()
+            best_k, best_rate = best_plan(at_best, row, limit, per_token, catching_up / self._remaining)
+            promising = best_rate > to_beat
+            if promising:  # few trials, and it may well be worth it: try in earnest
+                chance, k, rate, probe = at_best, best_k, best_rate, False
+            else:
+                k = min(k, _PROBE_LENGTH)
+        if promising:
+            source.wait = _SOON if self.ledger.balance > self.ledger.grant else _PROMISING
+        else:
+            # Probes may cost a third of what the ledger earns; they grow rarer only as far as that asks for.
+            source.wait_again(probe, int(k * per_token / row[1] / (0.3 * self.ledger.share)))
 
         def go_on(confidences: Sequence[float]) -> bool:
-            n = len(confidences)
-            if n >= reach or not self._allowed(n + 1, row, catching_up + (n + 1) * per_token):
+            if len(confidences) >= limit:
                 return False
-            return probe or worth_going_on(
-                source.acceptance.calibrated(confidences), chance, row, limit, per_token, worth
-            )
+            calibrated = source.acceptance.calibrated(confidences)
+            if probe:  # it goes on as long as it should, or in earnest where the drafter turns out to be sure
+                ahead = sum(calibrated) / len(calibrated)
+                return len(confidences) < k or worth_going_on(calibrated, ahead, row, limit, per_token)
+            return worth_going_on(calibrated, chance, row, limit, per_token)
 
         started = self._clock()
-        source.proposal = drafter.propose_while(context, reach, go_on)
+        source.proposal = drafter.propose_while(context, limit, go_on)
         source.confidences = list(drafter.confidence())
         took = self._clock() - started
         n = len(source.proposal)
@@ -323,7 +337,7 @@ class Controller:
         elif drafter.evaluated:
             self.costs.observe_draft(name, took / drafter.evaluated)
         # Drafting is paid for now; only the target's step is still to be weighed.
-        k = best_prefix(source.acceptance.calibrated(source.confidences), row, worth)
+        k = best_prefix(source.acceptance.calibrated(source.confidences), row, n * per_token)
         while k and not self._allowed(k, row, took):
             k -= 1
         return source.proposal[:k] if k or not probe else None

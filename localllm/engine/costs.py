@@ -20,6 +20,9 @@ SIZES = (1, 4, 8, 2, 16, 12, 3, 6, 24, 32, 5, 7, 10, 14, 20, 48, 64)
 _BUCKET = 512
 _CLIP = 0.7
 """Largest step of one observation in log seconds: a hiccup of the machine moves an estimate by at most a part of it."""
+_SETTLED = 12
+"""Observations after which a size that gets slower speaks for the machine, and no longer for its own bad estimate."""
+_OPTIMISM = 0.1
 _FRESH = 64
 """Observations of a bucket after which a size that had none follows the drift of those that had."""
 
@@ -149,7 +152,7 @@ def calibrate(
                 step(1)
                 samples[1].append(clock() - started)
     for n, times in samples.items():
-        table._curve(table.bucket(n_context)).set(n, _median(times))
+        table._curve(table.bucket(n_context)).set(n, _median(times), len(times))
 
 
 class _Curve:
@@ -165,9 +168,9 @@ class _Curve:
         self._drift = 0.0
         self._refill(1, max_batch)
 
-    def set(self, n: int, seconds: float) -> None:
+    def set(self, n: int, seconds: float, count: int = 1) -> None:
         self.knots[n] = seconds
-        self._counts[n] = 1
+        self._counts[n] = count
         self._sizes = sorted(self.knots)
         self._refill(1, len(self.row) - 1)
 
@@ -176,7 +179,7 @@ class _Curve:
         count = self._counts.get(n, 0)
         self._counts[n] = count + 1
         self._last[n] = self._ticks
-        expected = self.row[n]
+        expected = self.knots.get(n, self.row[n])
         if expected <= 0:  # the very first measurement of this bucket
             self.set(n, seconds)
             return
@@ -185,7 +188,8 @@ class _Curve:
         if n not in self.knots:
             insort(self._sizes, n)
         self.knots[n] = expected * math.exp(move)
-        self._drift += move
+        if count >= _SETTLED:
+            self._drift += move
         if abs(self._drift) > 0.02:
             self._follow(n)
             self._refill(1, len(self.row) - 1)
@@ -204,9 +208,12 @@ class _Curve:
         self._drift = 0.0
 
     def _refill(self, start: int, end: int) -> None:
-        sizes, knots, row = self._sizes, self.knots, self.row
+        sizes, row = self._sizes, self.row
         if not sizes:
             return
+        # What was seldom measured is taken to be a little cheaper than it looked: so it gets its chance to be measured.
+        counts = self._counts
+        knots = {n: t * (1.0 - _OPTIMISM / (1 + counts.get(n, 1))) if n > 1 else t for n, t in self.knots.items()}
         for b in range(start, end + 1):
             i = bisect_left(sizes, b)
             if i == 0:  # at or below the smallest known size

@@ -20,7 +20,7 @@ class Ledger:
     """A balance in plain steps."""
 
     share: float = 0.01
-    grant: float = 8.0
+    grant: float = 16.0
     """The balance of a new ledger: a few steps, once per machine and model, to find out what is worth doing."""
     cap: float = 64.0
     balance: float = math.nan

@@ -52,23 +52,24 @@ def best_plan(
     return best, rate
 
 
-def best_prefix(chances: Sequence[float], row: Sequence[float], rate: float) -> int:
-    """How much of a finished draft to send, 0 included, where time is worth `rate` tokens per second."""
+def best_prefix(chances: Sequence[float], row: Sequence[float], spent: float) -> int:
+    """How much of a finished draft to send, 0 included, when drafting it took `spent` seconds.
+
+    Time is worth the best rate that this draft allows, and never less than plain decoding makes of it.
+    """
+    rate = 1.0 / row[1]
     tokens = reach = 1.0
-    best, gain = 0, 1.0 - rate * row[1]
+    expected = [1.0]
     for k, chance in enumerate(chances, 1):
         reach *= chance
         tokens += reach
-        here = tokens - rate * row[k + 1]
-        if here > gain:
-            best, gain = k, here
-    return best
+        expected.append(tokens)
+        rate = max(rate, tokens / (row[k + 1] + spent))
+    return max(range(len(expected)), key=lambda k: (expected[k] - rate * row[k + 1], -k))
 
 
-def worth_going_on(
-    chances: Sequence[float], chance: float, row: Sequence[float], limit: int, per_token: float, rate: float
-) -> bool:
-    """Whether a draft should grow: some longer one is expected to gain more than the best so far.
+def worth_going_on(chances: Sequence[float], chance: float, row: Sequence[float], limit: int, per_token: float) -> bool:
+    """Whether a draft should grow: some longer one has more expected tokens per second than the best so far.
 
     Looking at all longer ones, not only the next, crosses the steps of the cost curve.
 
@@ -78,21 +79,20 @@ def worth_going_on(
         row: Costs of the target.
         limit: Longest draft.
         per_token: What drafting one more costs.
-        rate: Tokens per second that time is worth.
     """
     tokens = reach = 1.0
-    stop = 1.0 - rate * row[1]
+    spent = len(chances) * per_token
+    stop = 1.0 / (row[1] + spent)
     for k, a in enumerate(chances, 1):
         reach *= a
         tokens += reach
-        stop = max(stop, tokens - rate * row[k + 1])
+        stop = max(stop, tokens / (row[k + 1] + spent))
     ahead = 0.5 * (chance + chances[-1])
-    spent = 0.0
     for k in range(len(chances) + 1, limit + 1):
         reach *= ahead
         tokens += reach
         spent += per_token
-        if tokens - rate * (row[k + 1] + spent) > stop:
+        if tokens > stop * (row[k + 1] + spent):
             return True
         if reach < _HOPELESS:
             return False

@@ -1,0 +1,166 @@
+"""The controller on a simulated clock: near the best fixed length, never slower than plain by more than the ledger."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from localllm.engine.acceptance import Acceptance
+from localllm.engine.controller import Controller
+from localllm.engine.costs import CostTable, calibrate
+from localllm.engine.ledger import Ledger
+from tests.speculation import CURVES, Machine, ScriptedDrafter, best_fixed, simulate
+
+TEXT = list(range(0, 12_000, 2))
+CHANCES = (0.0, 0.3, 0.6, 0.8, 0.9, 0.97, 1.0)
+
+
+@pytest.mark.parametrize("price", [0.05, 0.2])
+@pytest.mark.parametrize("chance", CHANCES)
+@pytest.mark.parametrize("curve", CURVES)
+def test_it_comes_within_5_percent_of_the_best_fixed_length(curve: str, chance: float, price: float) -> None:
+    machine = Machine(CURVES[curve], noise=0.1)
+    outcome = simulate(machine, ScriptedDrafter(machine, TEXT, lambda _: chance, price))
+    _, best = best_fixed(machine, chance, price)
+    assert outcome.rate >= 0.95 * best
+
+
+@pytest.mark.parametrize("honest", [True, False])
+@pytest.mark.parametrize("curve", CURVES)
+def test_a_useless_drafter_costs_at_most_1_percent(curve: str, honest: bool) -> None:
+    machine = Machine(CURVES[curve])
+    drafter = ScriptedDrafter(machine, TEXT[:2000], lambda _: 0.0, 0.2, honest)
+    outcome = simulate(machine, drafter, ledger=Ledger(grant=0.0))
+    assert outcome.seconds <= 1.01 * outcome.tokens * machine.plain_seconds
+
+
+@pytest.mark.parametrize("seed", range(200 if os.environ.get("LOCALLLM_SOAK") else 12))
+def test_the_loss_never_exceeds_1_percent_and_the_grant_whatever_the_drafter_does(seed: int) -> None:
+    rng = random.Random(seed)
+    curve = rng.choice(list(CURVES.values()))
+    stretches = [rng.choice((0.0, 0.2, 0.5, 0.8, 0.95, 1.0)) for _ in range(8)]
+    machine = Machine(curve, noise=0.0, rng=rng)
+    drafter = ScriptedDrafter(
+        machine, TEXT[:2400], lambda i: stretches[i // 300 % 8], rng.choice((0.02, 0.1, 0.4)), rng.random() < 0.5
+    )
+    outcome = simulate(machine, drafter, calibrated=True)
+    plain = outcome.tokens * machine.plain_seconds
+    ledger = outcome.controller.ledger
+    assert outcome.seconds <= plain * 1.01 + 1.1 * ledger.grant * machine.plain_seconds
+    assert ledger.net_loss <= 0.01 * ledger.tokens + 1.1 * ledger.grant
+
+
+def test_it_follows_a_drafter_that_is_good_only_at_times() -> None:
+    machine = Machine(CURVES["Q4_0, repacked"])
+    drafter = ScriptedDrafter(machine, TEXT, lambda i: 1.0 if i // 300 % 2 else 0.1, 0.1)
+    outcome = simulate(machine, drafter)
+    # Half of the text at the best rate, half plain, would be the oracle's time.
+    _, best = best_fixed(machine, 1.0, 0.1)
+    oracle = outcome.tokens / 2 / best + outcome.tokens / 2 * machine.plain_seconds
+    assert outcome.seconds <= 1.1 * oracle
+
+
+def test_the_same_timings_give_the_same_decisions() -> None:
+    def run() -> list[int]:
+        machine = Machine(CURVES["Q8_0, a wall at two"], noise=0.2, rng=random.Random(11))
+        return simulate(machine, ScriptedDrafter(machine, TEXT[:1500], lambda _: 0.95, 0.1)).lengths
+
+    assert run() == run()
+
+
+def test_it_avoids_the_lengths_where_the_curve_has_a_wall() -> None:
+    machine = Machine(CURVES["Q8_0, a wall at two"])
+    lengths = simulate(machine, ScriptedDrafter(machine, TEXT[:3000], lambda _: 0.97, 0.02)).lengths
+    assert not [k for k in lengths[100:] if 0 < k < 6], "a batch of 2 to 6 never pays on this curve"
+    assert max(lengths) >= 7
+
+
+def test_a_machine_that_slows_down_does_not_end_speculation() -> None:
+    machine = Machine(CURVES["Q4_0, repacked"])
+    drafter = ScriptedDrafter(machine, TEXT[:3000], lambda _: 1.0, 0.1)
+
+    def slow(i: int) -> float:
+        machine.slowdown = 3.0 if i > 1500 else 1.0
+        return 1.0
+
+    drafter.right = slow
+    outcome = simulate(machine, drafter)
+    assert sum(outcome.lengths[-30:]) > 200
+
+
+def test_without_a_measured_plain_step_nothing_is_drafted() -> None:
+    machine = Machine(CURVES["Q4_0, repacked"])
+    controller = Controller(CostTable(), [ScriptedDrafter(machine, TEXT, lambda _: 1.0, 0.1)], clock=machine.clock)
+    controller.begin([0])
+    assert list(controller.choose([0, 2], 16).tokens) == []
+    assert controller.plain_seconds(2) == 0.0
+
+
+def test_a_slow_draft_catches_up_only_where_the_rest_of_the_answer_pays_for_it() -> None:
+    machine = Machine(CURVES["Q4_0, repacked"])
+
+    class Behind(ScriptedDrafter):
+        def lag(self, context: object) -> int:
+            return 5000
+
+    costs = CostTable()
+    calibrate(costs, machine.step, machine.clock, seconds=1.0)
+    drafter = Behind(machine, TEXT, lambda _: 1.0, 0.1)
+    costs.observe_draft(drafter.name, 0.1 * machine.plain_seconds)
+    costs.observe_catch_up(drafter.name, 0.1 * machine.plain_seconds)
+    controller = Controller(costs, [drafter], clock=machine.clock)
+    controller.begin([0])
+    assert list(controller.choose([0, 2], 16).tokens) == []
+
+
+def test_speedup_is_measured_against_plain_steps() -> None:
+    machine = Machine(CURVES["Q4_0, repacked"])
+    outcome = simulate(machine, ScriptedDrafter(machine, TEXT[:3000], lambda _: 1.0, 0.1))
+    report = outcome.controller.report()
+    assert report.speedup == pytest.approx(outcome.tokens * machine.plain_seconds / outcome.seconds, rel=0.02)
+    assert report.drafter == "scripted"
+    assert report.accepted == report.drafted
+    assert report.target_steps == len(outcome.lengths)
+
+
+def test_calibration_spends_about_its_second() -> None:
+    for plain in (0.001, 0.02, 0.2):
+        machine = Machine(CURVES["Q4_0, repacked"], plain_seconds=plain)
+        table = CostTable()
+        calibrate(table, machine.step, machine.clock, seconds=1.0)
+        assert machine.now <= 1.3 + 5 * plain
+        assert table.plain(0) == pytest.approx(plain)
+        assert 2.1 <= table.row(0)[4] / plain <= 2.4  # seldom measured sizes count as a little cheaper
+
+
+def test_a_cost_table_survives_json_and_refuses_nonsense() -> None:
+    table = CostTable()
+    for b, seconds in ((1, 0.01), (8, 0.03), (16, 0.05)):
+        table.observe(b, 100, seconds)
+    table.observe_draft("tiny", 0.002)
+    again = CostTable.from_json(table.to_json())
+    assert again.to_json() == table.to_json()
+    for bad in (
+        {},
+        {"buckets": {"0": {"1": -1}}, "draft": {}, "catch_up": {}},
+        {"buckets": 3, "draft": 1, "catch_up": 1},
+    ):
+        with pytest.raises(ValueError):
+            CostTable.from_json(bad)
+
+
+def test_confidences_become_observed_frequencies() -> None:
+    record = Acceptance()
+    rng = random.Random(5)
+    for _ in range(3000):
+        record.observe(0.92, rng.random() < 0.4)
+        record.observe(0.3, rng.random() < 0.8)
+    sure, unsure = record.calibrated([0.92, 0.3])
+    assert abs(sure - 0.4) < 0.12
+    assert abs(unsure - 0.8) < 0.12
+    again = Acceptance.from_json(record.to_json())
+    assert again.to_json() == record.to_json()
+    with pytest.raises(ValueError):
+        Acceptance.from_json({"hits": [1] * 12, "trials": [0] * 12, "lately": 0, "weight": 0})
