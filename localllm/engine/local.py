@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from localllm.engine.watch import Watch
 from localllm.errors import EngineClosed
 from localllm.events import Message, Role
 from localllm.llama.devices import version
+from localllm.llama.log import native_log
 
 if TYPE_CHECKING:
     from localllm.engine.constraint import GrammarVocabulary
@@ -195,6 +197,10 @@ class LocalEngine:
 
         if self._grammar is None:
             self._grammar = GrammarVocabulary(self._vocab.pointer, sorted(self._vocab.eog), self._backend.n_vocab)
+            with warnings.catch_warnings():  # llguidance still calls a function that llama-cpp-python deprecates
+                warnings.simplefilter("ignore", DeprecationWarning)
+                _ = self._grammar.tokenizer
+            native_log().install()  # it imports llama-cpp-python's high-level package, which takes the messages
         matcher = compile_constraint(request.constraint, self._grammar)
         notes += matcher.notes
         if prefix_ids:

@@ -26,6 +26,10 @@ class NativeLog:
         self._captured: list[str] | None = None
         self._level = 0
         self._callback = C.llama_log_callback(self._receive)
+        self.install()
+
+    def install(self) -> None:
+        """Take llama.cpp's messages over, also from llama-cpp-python's high-level package if something imported it."""
         C.llama_log_set(self._callback, ctypes.c_void_p(0))
 
     def _receive(self, level: int, text: bytes, _user: Any) -> None:
