@@ -33,7 +33,8 @@ def engine() -> Iterator[LocalEngine]:
 
 
 def answer(engine: LocalEngine, request: Request) -> tuple[str, list[int], GenerationDone]:
-    text, ids = "", []
+    text = ""
+    ids: list[int] = []
     for event in engine.stream(request):
         if isinstance(event, TokenEvent):
             text += event.text

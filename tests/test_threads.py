@@ -1,0 +1,89 @@
+"""How many threads: cores counted, and fewer used while others want them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from localllm.engine import threads
+from localllm.engine.spawn import cause_of_death, worker_environment
+from localllm.engine.threads import ThreadGovernor, physical_cores
+
+
+def run(governor: ThreadGovernor, seconds: dict[int, float], steps: int) -> float:
+    """Feed steps whose time depends on the thread count; returns the time they took in all."""
+    total = 0.0
+    for _ in range(steps):
+        total += seconds[governor.n_threads]
+        governor.observe(seconds[governor.n_threads])
+    return total
+
+
+QUIET = {1: 0.012, 2: 0.007}
+CROWDED = {1: 0.030, 2: 0.155}
+
+
+def test_a_quiet_machine_keeps_all_threads() -> None:
+    governor = ThreadGovernor(2)
+    assert run(governor, QUIET, 500) == pytest.approx(500 * QUIET[2])
+
+
+def test_a_crowd_makes_it_yield_and_its_end_makes_it_return() -> None:
+    governor = ThreadGovernor(2)
+    run(governor, QUIET, 50)
+    run(governor, CROWDED, 30)
+    assert governor.n_threads == 1
+    crowded = run(governor, CROWDED, 1000)
+    assert crowded < 1.1 * 1000 * CROWDED[1], "trials of two threads cost little"
+    run(governor, QUIET, 1100)
+    assert governor.n_threads == 2
+
+
+def test_a_crowd_from_the_start_is_noticed() -> None:
+    governor = ThreadGovernor(2, busy=True)
+    run(governor, CROWDED, 12)
+    assert governor.n_threads == 1
+
+
+def test_where_fewer_threads_do_not_pay_nothing_changes_for_long() -> None:
+    slow = {1: 0.05, 2: 0.03}
+    governor = ThreadGovernor(2)
+    run(governor, QUIET, 50)
+    assert run(governor, slow, 500) < 1.1 * 500 * slow[2]
+    assert governor.n_threads == 2
+
+
+def test_many_threads_go_down_by_halves() -> None:
+    seconds = {8: 0.2, 4: 0.1, 2: 0.05, 1: 0.08}
+    governor = ThreadGovernor(8, busy=True)
+    run(governor, {8: 0.02, 4: 0.03, 2: 0.05, 1: 0.08}, 30)
+    governor = ThreadGovernor(8, busy=True)
+    run(governor, seconds, 12)
+    assert governor.n_threads <= 4
+
+
+def test_cores_are_counted_within_what_a_container_may_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert physical_cores() >= 1
+    quota = tmp_path / "cpu.max"
+    for text, expected in (("max 100000", 0), ("150000 100000", 2), ("50000 100000", 1), ("nonsense", 0)):
+        quota.write_text(text)
+        assert threads._cpu_quota(quota) == expected
+    monkeypatch.setattr(threads, "_cpu_quota", lambda: 1)
+    assert physical_cores() == 1
+
+
+def test_the_workers_environment_keeps_what_the_user_set() -> None:
+    env = worker_environment({"GLIBC_TUNABLES": "glibc.malloc.check=1", "OMP_WAIT_POLICY": "active"}, busy=True)
+    assert env["OMP_WAIT_POLICY"] == "active"
+    assert env["LOCALLLM_WORKER"] == "1"
+    assert "glibc.malloc.check=1" in env["GLIBC_TUNABLES"]
+    assert worker_environment({}, busy=True)["OMP_WAIT_POLICY"] == "passive"
+    assert "OMP_WAIT_POLICY" not in worker_environment({}, busy=False)
+
+
+def test_a_death_is_explained_in_words() -> None:
+    assert "out of memory" in cause_of_death(-9)
+    assert "internal check" in cause_of_death(-6)
+    assert "SIGSEGV" in cause_of_death(-11)
+    assert "3" in cause_of_death(3)
