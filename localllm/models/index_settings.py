@@ -23,6 +23,7 @@ from localllm.models.download import Network
 from localllm.models.urls import split_credentials
 
 PYPI = "https://pypi.org/simple"
+ETC = Path("/etc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def _pip_files(environ: Mapping[str, str], home: Path) -> list[Path]:
     else:
         config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
         folders = [f for f in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep) if f]
-        system = [*(Path(f) / "pip" / name for f in reversed(folders)), Path("/etc") / name]
+        system = [*(Path(f) / "pip" / name for f in reversed(folders)), ETC / name]
         user = [home / ".pip" / name, config / "pip" / name]
         if sys.platform == "darwin":
             system.insert(0, Path("/Library/Application Support/pip") / name)
@@ -178,7 +179,7 @@ def _uv_files(environ: Mapping[str, str], home: Path) -> list[Path]:
         roots = (environ.get("PROGRAMDATA", "C:\\ProgramData"), environ.get("APPDATA", home / "AppData" / "Roaming"))
         return [Path(root) / "uv" / "uv.toml" for root in roots]
     folders = [f for f in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep) if f]
-    system = [Path("/etc/uv/uv.toml"), *(Path(f) / "uv" / "uv.toml" for f in reversed(folders))]
+    system = [ETC / "uv" / "uv.toml", *(Path(f) / "uv" / "uv.toml" for f in reversed(folders))]
     return [*system, Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "uv" / "uv.toml"]
 
 

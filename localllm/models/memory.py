@@ -170,10 +170,11 @@ def compute_bytes(header: Header, n_ctx: int, load: Load) -> int:
     experts = header.integer("{arch}.expert_used_count")
     if experts:
         n_ff = max(n_ff, experts * header.integer("{arch}.expert_feed_forward_length", n_ff))
-    size = 4 * batch * (max(logits, 2 * n_ff + 2 * header.n_embd) + 2 * header.n_embd)
-    if not load.flash_attention or header.is_embedder:
-        size += 4 * batch * header.n_head * min(n_ctx, batch if header.is_embedder else n_ctx)
-    return size + 2 * batch * n_ctx  # the attention mask, in half precision
+    flash = load.flash_attention and not header.is_embedder
+    scores = 0 if flash else header.n_head * (batch if header.is_embedder else n_ctx)
+    widest = max(logits, 2 * n_ff + 2 * header.n_embd, scores)  # never alive at the same time
+    mask = batch * n_ctx * (2 if flash else 4)
+    return 4 * batch * (widest + 2 * header.n_embd) + mask
 
 
 def _kv_per_layer(header: Header, n_ctx: int, load: Load) -> list[int]:

