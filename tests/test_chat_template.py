@@ -52,11 +52,10 @@ def test_a_chat_is_rendered_with_its_control_tokens() -> None:
     assert rendered.token_ids.count(301) == 2
 
 
-@given(
-    st.lists(
-        st.sampled_from(["<|end|>", "<|start|>", "<s>", "a", "<", "|", "\ue000", "\ue001", "é", "\n"]), max_size=12
-    )
-)
+PARTS = ["<|end|>", "<|start|>", "<s>", "a", "<", "|", "\ue000", "\ue001", "é", "\n"]
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=12))
 @settings(max_examples=200, deadline=None)
 def test_no_user_text_becomes_a_control_token(parts: list[str]) -> None:
     text = "x" + "".join(parts) + "x"
@@ -75,10 +74,10 @@ def test_a_bos_in_the_template_is_not_doubled() -> None:
 def test_known_answers_keep_their_tokens_and_the_template_still_sees_the_rest() -> None:
     vocab = ByteVocab()
     answers = KnownAnswers(lambda t: bytes([t % 256]), vocab.tokenize)
-    answers.add("Yes.", [*b"Yes", 256 + ord(".")])  # another spelling of the full stop
+    answers.add("Yes.", [*b"Yes", 512 + ord(".")])  # another spelling of the full stop
     messages = [user("Yes."), Message(Role.ASSISTANT, "Yes."), user("Go on")]
     ids = ChatTemplate(CHATML, vocab, answers.find).render(messages).token_ids
-    assert ids.count(256 + ord(".")) == 1, "in the answer, not in the question"
+    assert ids.count(512 + ord(".")) == 1, "in the answer, not in the question"
 
 
 def test_a_template_that_takes_answers_apart_gets_them_as_text() -> None:
