@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from localllm.errors import LocalLLMError, ModelError, ModelNotFound
 
 if TYPE_CHECKING:
     from localllm.models.memory import Estimate
+    from localllm.models.parse import Value
     from localllm.models.shelf import Model
 
 pass_session = click.make_pass_decorator(Session, ensure=True)
@@ -122,10 +124,7 @@ def info_command(session: Session, name: str, metadata: bool, as_json: bool) -> 
         "license": header.license,
     }
     if metadata:
-        facts["metadata"] = {
-            key: value if isinstance(value, (str, int, float)) else f"[{getattr(value, 'count', None) or len(value)}]"  # type: ignore[arg-type]
-            for key, value in header.metadata.items()
-        }
+        facts["metadata"] = {key: _short(value) for key, value in header.metadata.items()}
     if as_json:
         print_json(facts)
         return
@@ -249,12 +248,12 @@ def remove_command(session: Session, name: str | None, partials: bool, yes: bool
                 "Give its whole name as `localllm models list` shows it.",
             )
         files = [f for f in shard_files(Path(matching[0].path)) if f.exists() or f.is_symlink()]
-    size = sum(f.stat().st_size for f in files if f.exists() and not f.is_symlink())
+    size = sum(_bytes(f) for f in files)
     if files and not yes:
         click.confirm(f"Remove {', '.join(f.name for f in files)} ({_size(size)})?", abort=True, err=True)
     for file in files:
         try:
-            file.unlink()
+            shutil.rmtree(file) if file.is_dir() and not file.is_symlink() else file.unlink()
         except OSError as error:
             raise ModelError(f"{file} can't be removed: {error.strerror or error}.") from error
     session.say(f"Removed {len(files)} {'file' if len(files) == 1 else 'files'}, {_size(size)}.")
@@ -263,6 +262,13 @@ def remove_command(session: Session, name: str | None, partials: bool, yes: bool
 
 
 # ---- showing ------------------------------------------------------------------------------------------------------
+
+
+def _short(value: Value) -> str | int | float:
+    """A value of the header; a list as its length."""
+    if isinstance(value, (str, int, float)):
+        return value
+    return f"[{len(value) if isinstance(value, tuple) else value.count:,}]"
 
 
 def _find_any(session: Session, name: str) -> Path:
@@ -282,10 +288,16 @@ def _default_name(session: Session) -> str:
 
 
 def _partials(session: Session) -> list[dict[str, Any]]:
+    """Unfinished downloads, and folders that a killed process left behind."""
     from localllm.models import shelf
 
-    found = [p for folder in shelf.own_folders(session.paths) for p in sorted(folder.glob("*.part")) if p.is_file()]
-    return [{"path": str(p), "size_bytes": p.stat().st_size} for p in found]
+    found = [p for folder in shelf.own_folders(session.paths) for p in sorted(folder.glob("*.part"))]
+    return [{"path": str(p), "size_bytes": _bytes(p)} for p in found]
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(f.stat().st_size for f in files if f.is_file() and not f.is_symlink())
 
 
 def _row(model: Model) -> dict[str, Any]:
