@@ -35,6 +35,8 @@ _MARGIN = 1.03
 """Speculation must promise this much more than plain decoding: estimates are noisy, plain decoding is certain."""
 _REFRESH = 48
 """Speculative steps in a row after which one plain step is taken, so that the yardstick stays measured."""
+_FIRST_PLAIN = 2
+"""Plain steps that are taken before any other, so that gains are against today's speed, not that of the calibration."""
 _FIRST_PROBE, _LAST_PROBE = 32, 4096
 """Tokens between probes: doubled after each that promised nothing, reset by a gain."""
 _SOON, _PROMISING = 16, 128
@@ -124,6 +126,7 @@ class Controller:
         ledger: The regret ledger.
         acceptance: Records by drafter name; missing ones are added.
         max_draft: Longest draft.
+        on_close: Called once when it is closed, to store what was learned.
     """
 
     def __init__(
@@ -135,11 +138,13 @@ class Controller:
         ledger: Ledger | None = None,
         acceptance: dict[str, Acceptance] | None = None,
         max_draft: int = MAX_DRAFT,
+        on_close: Callable[[], object] | None = None,
     ) -> None:
         self.costs = costs
         self.ledger = ledger if ledger is not None else Ledger()
         self.acceptance = acceptance if acceptance is not None else {}
         self._clock = clock
+        self._on_close = on_close
         self._sources = [
             _Source(
                 d,
@@ -188,6 +193,8 @@ class Controller:
         base = max(len(context) - self._evaluated, 1)
         limit = min(limit, self._max_draft, self.costs.max_batch - base)
         if limit <= 0 or not self._sources or not self.costs.known or self._since_plain >= _REFRESH:
+            return _NOTHING
+        if self.costs.plain_steps_seen(self._n_context) < _FIRST_PLAIN:
             return _NOTHING
         row = self.costs.row(self._n_context)
         if base > 1:  # tokens that were certain without an evaluation go with the batch
@@ -247,7 +254,10 @@ class Controller:
         )
 
     def close(self) -> None:
-        """Release the drafters."""
+        """Release the drafters; safe to call twice."""
+        if self._on_close is not None:
+            self._on_close()
+            self._on_close = None
         for source in self._sources:
             source.drafter.close()
 

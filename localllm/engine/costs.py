@@ -22,7 +22,9 @@ _CLIP = 0.7
 """Largest step of one observation in log seconds: a hiccup of the machine moves an estimate by at most a part of it."""
 _SETTLED = 12
 """Observations after which a size that gets slower speaks for the machine, and no longer for its own bad estimate."""
-_OPTIMISM = 0.1
+_OPTIMISM = 0.15
+_LEAST = 0.95
+"""No batch is cheaper than this share of a plain step, whatever a disturbed measurement says."""
 _FRESH = 64
 """Observations of a bucket after which a size that had none follows the drift of those that had."""
 
@@ -62,6 +64,10 @@ class CostTable:
         """The target evaluated a batch of `n_tokens` behind `n_context` tokens in `seconds`."""
         if 1 <= n_tokens <= self.max_batch and seconds > 0:
             self._curve(self.bucket(n_context)).observe(n_tokens, seconds)
+
+    def plain_steps_seen(self, n_context: int) -> int:
+        """Plain steps that were observed in this bucket since the table was made or read."""
+        return self._curve(self.bucket(n_context)).observed.get(1, 0)
 
     def draft(self, name: str) -> float:
         """Seconds per drafted token of this drafter; 0 where it was never measured."""
@@ -133,26 +139,32 @@ def calibrate(
         n_context: Tokens in the context while measuring.
         cancel: Ends the measuring early.
     """
-    samples: dict[int, list[float]] = {}
+    plain: list[float] = []
+    ratios: dict[int, list[float]] = {}
+
+    def timed(n: int) -> float:
+        started = clock()
+        step(n)
+        return clock() - started
+
     end = clock() + seconds
     step(1)  # the first evaluation pays for buffers and cold weights
-    sizes = [n for n in SIZES if n <= table.max_batch]
+    plain.append(timed(1))
+    sizes = [n for n in SIZES if 1 < n <= table.max_batch]
     for round_ in range(8):
         for n in sizes:
-            seen = samples.get(n)
-            expected = _median(seen) if seen else (_median(samples[1]) * n * 0.7 if 1 in samples else 0.0)
-            needed = round_ == 0 and n in (1, 4)
+            expected = min(plain) * (_median(ratios[n]) if n in ratios else 0.7 * n)
+            needed = round_ == 0 and n == sizes[0]
             if (not needed and clock() + expected > end) or (cancel is not None and cancel.is_set()):
                 continue
-            started = clock()
-            step(n)
-            samples.setdefault(n, []).append(clock() - started)
-            if n != 1:  # plain steps are the yardstick: one beside every other measurement
-                started = clock()
-                step(1)
-                samples[1].append(clock() - started)
-    for n, times in samples.items():
-        table._curve(table.bucket(n_context)).set(n, _median(times), len(times))
+            # Other programs come and go while this measures: each size is compared with plain steps beside it.
+            took = timed(n)
+            plain.append(timed(1))
+            ratios.setdefault(n, []).append(took / (0.5 * (plain[-2] + plain[-1])))
+    curve = table._curve(table.bucket(n_context))
+    curve.set(1, _median(plain), len(plain))
+    for n, seen in ratios.items():
+        curve.set(n, _median(plain) * max(_median(seen), _LEAST), len(seen))
 
 
 class _Curve:
@@ -162,8 +174,10 @@ class _Curve:
         self.knots = knots
         self.row = [0.0] * (max_batch + 1)
         self._sizes = sorted(knots)
+        self.observed: dict[int, int] = {}
         self._counts: dict[int, int] = {}
         self._last: dict[int, int] = {}
+        self._streak: dict[int, int] = {}
         self._ticks = 0
         self._drift = 0.0
         self._refill(1, max_batch)
@@ -178,13 +192,19 @@ class _Curve:
         self._ticks += 1
         count = self._counts.get(n, 0)
         self._counts[n] = count + 1
+        self.observed[n] = self.observed.get(n, 0) + 1
         self._last[n] = self._ticks
         expected = self.knots.get(n, self.row[n])
         if expected <= 0:  # the very first measurement of this bucket
             self.set(n, seconds)
             return
-        # A sliding mean of the logarithm, quick at first, with hiccups cut off: close to a median.
-        move = max(1 / (count + 2), 0.08) * max(-_CLIP, min(_CLIP, math.log(seconds / expected)))
+        # A sliding mean of the logarithm, quick at first, with hiccups cut off: close to a median. Where the same is
+        # cut off again and again it is no hiccup.
+        error = math.log(seconds / expected)
+        streak = self._streak.get(n, 0)
+        clip = _CLIP * max(1, abs(streak) - 2)
+        self._streak[n] = 0 if abs(error) < _CLIP else max(streak, 0) + 1 if error > 0 else min(streak, 0) - 1
+        move = max(1 / (count + 2), 0.08) * max(-clip, min(clip, error))
         if n not in self.knots:
             insort(self._sizes, n)
         self.knots[n] = expected * math.exp(move)

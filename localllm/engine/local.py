@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from localllm.engine.answers import KnownAnswers
@@ -211,10 +211,9 @@ class LocalEngine:
         """None where nothing is ever drafted: by wish, or because the model can't take a token back."""
         if self.spec.speculation == "none" or self._model.recurrent:
             return None
-        from localllm.engine import controller
+        from localllm.engine.speculate import make_controller
 
-        make: Callable[..., Controller | None] | None = getattr(controller, "make_controller", None)
-        return make(self.spec, self._model, self._backend) if make is not None else None
+        return make_controller(self.spec, self._model, self._backend)
 
     # ---- sessions ----
 
@@ -268,6 +267,8 @@ class LocalEngine:
         notes = list(plan.notes)
         if not model.chat_template:
             notes.append("The model has no chat template: it was not trained for chats.")
+        if model.recurrent and self.spec.speculation == "auto":
+            notes.append("Nothing is drafted: this kind of model can't take tokens back.")
         fingerprint = None
         if self.spec.embedder is not None and plan.embedder is not None:
             from localllm.engine.embed import embedder_fingerprint

@@ -374,7 +374,7 @@ class Controller(Protocol):
     """Decides in every step how many tokens to draft, zero included, and which drafter to ask.
 
     The decode loop calls `begin` once per answer, then in every step `choose` before the evaluation of the target and
-    `observe` after it. `engine.controller.make_controller` makes the real one.
+    `observe` after it. `engine.speculate.make_controller` makes the real one.
     """
 
     def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = ()) -> None:
