@@ -8,7 +8,10 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -119,6 +122,34 @@ def test_a_second_run_goes_on_where_the_first_was_killed(
     assert part.exists() and note.exists() and not target.exists()
     os.truncate(part, min(place, part.stat().st_size))
     had = part.stat().st_size
+    server.requests.clear()
+    download(Remote(server.url + "/m", SHA256), target, network)
+    assert server.ranges() == [f"bytes={had}-"]
+    assert target.read_bytes() == DATA and only(target)
+
+
+def test_a_killed_process_leaves_a_start_that_the_next_goes_on_with(
+    server: FileServer, network: Network, target: Path
+) -> None:
+    release = threading.Event()
+    server.add("/m", DATA, cuts=[1_000_000], stall=release)
+    code = (
+        "import sys; from pathlib import Path; from localllm.models.download import Remote, download; "
+        "download(Remote(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, server.url + "/m", str(target)])
+    part, _ = part_files(target)
+    try:
+        for _ in range(600):
+            if part.exists() and part.stat().st_size > 900_000:
+                break
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait(10)
+        release.set()
+    had = part.stat().st_size
+    assert had > 900_000 and not target.exists()
     server.requests.clear()
     download(Remote(server.url + "/m", SHA256), target, network)
     assert server.ranges() == [f"bytes={had}-"]

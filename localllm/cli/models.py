@@ -130,9 +130,10 @@ def info_command(session: Session, name: str, metadata: bool, as_json: bool) -> 
         return
     for key, value in facts.items():
         if key != "metadata":
-            click.echo(f"{key.replace('_', ' '):<14} {value:,}" if type(value) is int else f"{key:<14} {value}")
+            shown = f"{value:,}" if type(value) is int else _plain(str(value))
+            click.echo(f"{key.replace('_', ' '):<14} {shown}")
     for key, value in facts.get("metadata", {}).items():
-        click.echo(f"{key:<40} {str(value).replace(chr(10), ' ')[:200]}")
+        click.echo(f"{_plain(key):<40} {_plain(str(value))[:200]}")
 
 
 @command.command("fit")
@@ -332,7 +333,12 @@ def _print_models(models: list[Model], default: str) -> None:
 def _table(titles: list[str], rows: list[list[str]]) -> None:
     widths = [max(len(line[i]) for line in [titles, *rows]) for i in range(len(titles))]
     for line in [titles, *rows]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        click.echo("  ".join(_plain(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _plain(text: str) -> str:
+    """Text from a file, fit for a terminal: nothing in it moves the cursor or changes colours."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _size(n: int) -> str:
