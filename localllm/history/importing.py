@@ -155,9 +155,11 @@ def _chatgpt(conversations: list[dict[str, Any]]) -> Iterator[Foreign]:
         started = float(conversation.get("create_time") or 0)
 
         def lifted(key: str | None, nodes: dict[str, Any] = nodes, known: dict[str, Any] = messages) -> str | None:
-            while key is not None and key not in known:
+            for _ in range(len(nodes) + 1):  # a damaged file may go round in circles
+                if key is None or key in known:
+                    return key
                 key = (nodes.get(key) or {}).get("parent")
-            return key
+            return None
 
         for key in _parents_first(nodes):
             message = nodes[key].get("message") or {}
