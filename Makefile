@@ -7,7 +7,7 @@ ifeq ($(OS),Windows_NT)
 BIN     = $(VENV)/Scripts
 endif
 
-.PHONY: run test check soak starter install install-dev binary pins lint types clean
+.PHONY: run test check soak starter install install-dev binary pins lint types clean offload
 
 run: install starter         ## Install, get the starter set, open the app (without a terminal: answer one question)
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/localllm; \
@@ -56,6 +56,18 @@ $(VENV)/installed: $(VENV)/bin-python requirements.txt pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.txt
+	@touch $@
+
+offload: build/rpc/installed  ## Test offloading through a software device: llama.cpp's RPC backend on loopback
+	build/rpc/bin/python -m pytest tests/test_offload.py
+
+build/rpc/installed: requirements.txt requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv build/rpc
+	CMAKE_ARGS="-DGGML_RPC=ON" build/rpc/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-cache-dir --require-hashes --no-deps -r requirements.txt
+	build/rpc/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		-r requirements-dev.txt
+	build/rpc/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 pins:                        ## Renew the pinned versions (needs pip-tools)
