@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from localllm.engine import threads
 from localllm.engine.spawn import cause_of_death, worker_environment
-from localllm.engine.threads import ThreadGovernor, physical_cores
+from localllm.engine.threads import OtherPrograms, ThreadGovernor, physical_cores
 
 
 def run(governor: ThreadGovernor, seconds: dict[int, float], steps: int) -> float:
@@ -40,10 +42,49 @@ def test_a_crowd_makes_it_yield_and_its_end_makes_it_return() -> None:
     assert governor.n_threads == 2
 
 
-def test_a_crowd_from_the_start_is_noticed() -> None:
-    governor = ThreadGovernor(2, busy=True)
-    run(governor, CROWDED, 12)
+class Scripted(OtherPrograms):
+    """Other programs that use as many cores as the test says."""
+
+    def __init__(self, used: float) -> None:
+        self.used = used
+
+    def cores(self) -> float | None:
+        return self.used
+
+
+@pytest.mark.parametrize(
+    ("n", "used", "expected"),
+    [(2, 0, 2), (2, 0.3, 2), (2, 0.7, 1), (2, 2.0, 1), (8, 1.2, 7), (8, 4, 4), (8, 20, 1), (1, 3, 1)],
+)
+def test_where_the_system_says_what_others_use_that_decides(n: int, used: float, expected: int) -> None:
+    governor = ThreadGovernor(n, Scripted(used))
+    governor.look()
+    assert governor.n_threads == expected
+
+
+def test_the_machine_is_looked_at_four_times_a_second_at_most() -> None:
+    now, others = 0.0, Scripted(2.0)
+    governor = ThreadGovernor(2, others, clock=lambda: now)
+    assert governor.observe(0.1)
     assert governor.n_threads == 1
+    others.used = 0
+    assert not governor.observe(0.1)
+    now = 0.3
+    assert governor.observe(0.1)
+    assert governor.n_threads == 2
+
+
+def test_our_own_work_is_not_that_of_others() -> None:
+    others = OtherPrograms()
+    if not others.works:
+        pytest.skip("this system does not say what others use")
+    end = time.monotonic() + 0.4
+    while time.monotonic() < end:
+        pass
+    used = others.cores()
+    assert used is not None
+    assert used <= (os.cpu_count() or 1) - 0.3
+    assert others.cores() is None, "too soon to say"
 
 
 def test_where_fewer_threads_do_not_pay_nothing_changes_for_long() -> None:
@@ -56,10 +97,9 @@ def test_where_fewer_threads_do_not_pay_nothing_changes_for_long() -> None:
 
 def test_many_threads_go_down_by_halves() -> None:
     seconds = {8: 0.2, 4: 0.1, 2: 0.05, 1: 0.08}
-    governor = ThreadGovernor(8, busy=True)
+    governor = ThreadGovernor(8)
     run(governor, {8: 0.02, 4: 0.03, 2: 0.05, 1: 0.08}, 30)
-    governor = ThreadGovernor(8, busy=True)
-    run(governor, seconds, 12)
+    run(governor, seconds, 200)
     assert governor.n_threads <= 4
 
 

@@ -30,6 +30,14 @@ class LlamaBackend(Context):
         self.eog = model.vocab.eog
         self.piece = model.vocab.piece
         self._governor = governor
+        if governor is not None:
+            self.set_threads(governor.n_threads, governor.n_threads)
+
+    def look_around(self) -> None:
+        """Adapt the thread count to what other programs use now; called before a prompt is read, and when idle."""
+        governor = self._governor
+        if governor is not None and governor.look():
+            self.set_threads(governor.n_threads, governor.n_threads)
 
     def decode(self, seq: int, tokens: Sequence[int], pos: int, n_outputs: int) -> bool:
         """As `Context.decode`; steps of one token are timed to adapt the thread count."""

@@ -10,7 +10,7 @@ from typing import Literal
 from localllm.engine.backend import LlamaBackend
 from localllm.engine.decode import MAX_DRAFT
 from localllm.engine.protocol import Device, EngineSpec
-from localllm.engine.threads import ThreadGovernor, machine_is_busy, physical_cores
+from localllm.engine.threads import make_governor, physical_cores
 from localllm.llama.devices import list_devices, supports_gpu
 from localllm.llama.model import Model
 from localllm.models.header import Header, read_model_header
@@ -106,7 +106,7 @@ def load_model(spec: EngineSpec, plan: Plan, on_progress: Progress | None = None
             model,
             n_ctx=plan.n_ctx,
             n_seq=spec.n_seq,
-            governor=ThreadGovernor(plan.n_threads, machine_is_busy()) if adaptive else None,
+            governor=make_governor(plan.n_threads) if adaptive else None,
             n_batch=min(spec.n_batch, plan.n_ctx),
             n_outputs_max=1 + MAX_DRAFT,
             n_threads=plan.n_threads,

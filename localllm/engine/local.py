@@ -77,6 +77,7 @@ class LocalEngine:
         """Generate one answer; see `engine.protocol.Engine.stream`."""
         self._check_open()
         self._backend.abort(False)
+        self._backend.look_around()
         prefix_ids = self._answers.ids_of_prefix(request.prefix) if request.prefix else []
         prompt = self._prompt_ids(request, prefix_ids)
         notes: list[str] = []
@@ -178,6 +179,8 @@ class LocalEngine:
 
     def save_sessions(self) -> int:
         """Write chats that changed since they were saved; returns how many. Meant for idle time."""
+        if not self._closed:
+            self._backend.look_around()
         saved = 0
         for slot in self._slots:
             saved += slot.dirty and self._save(slot)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 _SLOW = 1.5
 """A step that takes this much longer than expected counts as slow."""
 _TRIAL = 4
 """Steps per trial of another thread count."""
+_LOOK = 0.25
+"""Seconds between two looks at what other programs use."""
 
 
 def physical_cores() -> int:
@@ -64,35 +68,98 @@ def machine_is_busy() -> bool:
         return False
 
 
+class OtherPrograms:
+    """Measures how many cores all other programs of this machine use, and what a virtual machine is denied."""
+
+    def __init__(self) -> None:
+        self._last = self._read()
+
+    @property
+    def works(self) -> bool:
+        """Whether this system says what is needed."""
+        return self._last is not None
+
+    def cores(self) -> float | None:
+        """Cores that others used since the last call; None where the system does not say, or too soon."""
+        now, last = self._read(), self._last
+        if now is None or last is None or now[0] - last[0] < _LOOK:
+            return None
+        self._last = now
+        return max(0.0, (now[1] - last[1]) / (now[0] - last[0]))
+
+    @staticmethod
+    def _read() -> tuple[float, float] | None:
+        """Seconds on the clock, and processor seconds used by others so far."""
+        try:
+            with open("/proc/stat", "rb") as file:  # noqa: PTH123  (called often: a Path costs as much as the reading)
+                user, nice, system, _idle, _wait, irq, softirq, steal = map(int, file.readline().split()[1:9])
+            ticks = os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError, AttributeError):
+            return None
+        own = os.times()
+        busy = (user + nice + system + irq + softirq + steal) / ticks
+        return time.monotonic(), busy - own.user - own.system
+
+
 class ThreadGovernor:
     """Lowers the thread count while others want the same cores, and raises it again afterwards.
 
-    Threads that work in step wait for the slowest: two threads on two cores with two other busy programs take five
-    times as long per token as one thread. What pays is found by trying, as nothing else tells it: after a run of slow
-    steps a lower count is tried for a few steps, and kept when it is faster. Higher counts are tried again from time
-    to time, less and less often as long as they don't pay.
+    Threads that work in step wait for the slowest: two threads on two crowded cores take five to fifteen times as
+    long per token as one. Where the system says what others use, that decides, four times a second. Where it does not,
+    trying tells: after a run of slow steps a lower count is tried for a few steps, and kept when it is faster; higher
+    counts are tried again from time to time, less and less often as long as they don't pay.
 
     Args:
         n_threads: The count on a quiet machine.
-        busy: The machine is busy now, so that a lower count is tried at once.
+        others: Measures the other programs; None goes by trying alone.
+        clock: Seconds.
     """
 
-    def __init__(self, n_threads: int, busy: bool = False) -> None:
+    def __init__(
+        self,
+        n_threads: int,
+        others: OtherPrograms | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.n_threads = n_threads
         """The count to use now."""
         self._most = n_threads
+        self._others = others
+        self._clock = clock
+        self._look_at = 0.0
         self._recent: deque[float] = deque(maxlen=_TRIAL)
         self._expected = float("inf")
-        self._suspicious = busy
         self._before = 0.0
         self._old = 0  # the count before the trial that is going on, 0 for none
-        self._wait = 0 if busy else 8
+        self._wait = 8
         self._interval = 32
+
+    def look(self) -> bool:
+        """See what others use now; returns whether `n_threads` has changed."""
+        cores = self._others.cores() if self._others is not None and self._most > 1 else None
+        if cores is None:
+            return False
+        wanted = max(1, min(self._most, int(self._most - cores + 0.6)))
+        changed = wanted != self.n_threads
+        if changed:
+            self.n_threads, self._old, self._wait = wanted, 0, self._interval
+            self._expected = float("inf")
+            self._recent.clear()
+        return changed
 
     def observe(self, seconds: float) -> bool:
         """A step of one token took so long; returns whether `n_threads` has changed."""
         if self._most == 1:
             return False
+        if self._others is not None:
+            now = self._clock()
+            if now < self._look_at:
+                return False
+            self._look_at = now + _LOOK
+            return self.look()
+        return self._try_out(seconds)
+
+    def _try_out(self, seconds: float) -> bool:
         self._recent.append(seconds)
         if self._old:
             if seconds > 2 * self._before:
@@ -105,15 +172,13 @@ class ThreadGovernor:
         if self._wait > 0 or len(self._recent) < _TRIAL:
             return False
         median = statistics.median(self._recent)
-        slow = median > _SLOW * self._expected or self._suspicious
-        if slow and self.n_threads > 1:
+        if median > _SLOW * self._expected and self.n_threads > 1:
             return self._try(self.n_threads // 2, median)
         if self.n_threads < self._most:
             return self._try(min(self._most, 2 * self.n_threads), median)
         return False
 
     def _try(self, n_threads: int, median: float) -> bool:
-        self._suspicious = False
         self._before, self._old, self.n_threads = median, self.n_threads, n_threads
         self._recent.clear()
         return True
@@ -128,3 +193,12 @@ class ThreadGovernor:
         self._old = 0
         self._recent.clear()
         return not kept
+
+
+def make_governor(n_threads: int) -> ThreadGovernor:
+    """A governor for this system; on a machine that is busy now it starts with half of the threads."""
+    others = OtherPrograms()
+    governor = ThreadGovernor(n_threads, others if others.works else None)
+    if machine_is_busy():
+        governor.n_threads = max(1, n_threads // 2)
+    return governor
