@@ -15,7 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from localllm.errors import ModelError
-from localllm.models.convert import Origin, convert_embedder
+from localllm.models.catalog import STARTER_EMBEDDER
+from localllm.models.convert import _LAYER, _TOP, Origin, convert_embedder
+from localllm.models.header import read_header
 from localllm.models.safetensors import read_safetensors
 from tests.bert_reference import Reference
 
@@ -240,3 +242,39 @@ def test_the_starter_embedder_gives_the_vectors_of_its_weights(
     record_property("worst_cosine", worst)
     print(quantization, worst)
     assert worst >= least
+
+
+def checkpoint_of(gguf: Path, folder: Path) -> Path:
+    """The float weights and the vocabulary of a converted file, laid out as the checkpoint that it came from."""
+    header = read_header(gguf)
+    raw = np.memmap(gguf, np.uint8, "r")
+    old = {new: name for name, new in _TOP.items()}
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for tensor in header.tensors:
+        data = raw[tensor.offset : tensor.offset + tensor.n_bytes].view({"F16": "<f2", "F32": "<f4"}[tensor.type])
+        stem, _, kind = tensor.name.rpartition(".")
+        if stem.startswith("blk."):
+            _, number, part = stem.split(".")
+            name = f"encoder.layer.{number}.{next(k for k, v in _LAYER.items() if v == part)}"
+        else:
+            name = old[stem]
+        tensors[f"{name}.{kind}"] = data.reshape(tensor.shape[::-1]).astype(np.float32)
+    pieces = [str(t) for t in header.values("tokenizer.ggml.tokens")]
+    special = [t.startswith("[") and t.endswith("]") and len(t) > 2 for t in pieces]
+    words = [
+        t if mark else t[1:] if t.startswith("\u2581") else "##" + t for t, mark in zip(pieces, special, strict=True)
+    ]
+    config = {"num_hidden_layers": header.n_layer, "num_attention_heads": header.n_head, "layer_norm_eps": 1e-12}
+    write_safetensors(folder / "model.safetensors", tensors)
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n", "utf-8")
+    return folder
+
+
+@pytest.mark.model
+def test_the_starter_embedder_that_is_here_is_evaluated_as_bert_should_be(tmp_path: Path) -> None:
+    """Needs no wheel: its own weights go through the numpy forward pass, and its own vocabulary cuts the texts."""
+    gguf = ROOT / "models" / STARTER_EMBEDDER
+    if not gguf.exists():
+        pytest.skip("the starter embedder is missing (make starter)")
+    assert worst_cosine(Reference(checkpoint_of(gguf, tmp_path)), gguf, TEXTS) >= 0.9999
