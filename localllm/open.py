@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from localllm.history import History
 
 
-def engine_spec(settings: Settings, paths: Paths) -> EngineSpec:
+def engine_spec(settings: Settings, paths: Paths, *, documents: bool = True) -> EngineSpec:
     """What the settings ask for, with every name resolved to a file. Reads headers at most, loads nothing.
+
+    Args:
+        settings: Which model, and how.
+        paths: Where models and sessions are.
+        documents: Load the embedder too, so that documents can be searched by meaning.
 
     Raises:
         ModelNotFound: There is no such model, or none at all; the hint says how to get the starter.
@@ -37,7 +42,7 @@ def engine_spec(settings: Settings, paths: Paths) -> EngineSpec:
     return EngineSpec(
         model=model,
         draft=draft,
-        embedder=shelf.find_embedder(settings.embedder, paths),
+        embedder=shelf.find_embedder(settings.embedder, paths) if documents else None,
         n_ctx=settings.ctx,
         gpu_layers=settings.n_gpu_layers,
         n_threads=settings.threads,

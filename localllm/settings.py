@@ -47,7 +47,7 @@ class Settings:
 
     # model
     model: str = _setting(
-        "", "model", "Model to load: a name from `localllm models list` or a path. Empty: the last used."
+        "", "model", "Model to load: a name from `localllm models list` or a path. Empty: the starter."
     )
     draft: str = _setting("auto", "model", "Draft model for speculative decoding: auto, none, or a name.")
     embedder: str = _setting("", "model", "Embedding model for documents. Empty: the starter embedder if present.")
@@ -100,8 +100,6 @@ class Settings:
             complaint = _complaint(f.name, getattr(self, f.name))
             if complaint:
                 raise ValueError(f"{f.name} {complaint}")
-        if self.gpu_layers != "auto" and not re.fullmatch(r"-1|\d+", self.gpu_layers):
-            raise ValueError("gpu_layers must be auto or a number")
 
     @property
     def n_gpu_layers(self) -> int:
@@ -132,6 +130,10 @@ def _complaint(name: str, value: object) -> str:
         return f"must be {wanted}, not {value!r}"
     if rule.choices and value not in rule.choices:
         return f"must be one of {', '.join(c or 'empty' for c in rule.choices)}, not {value!r}"
+    if value != value:
+        return "must be a number, not nan"
+    if name == "gpu_layers" and not re.fullmatch(r"auto|-1|\d{1,6}", str(value)):
+        return f"must be auto or a number, not {value!r}"
     if rule.minimum is not None and isinstance(value, (int, float)) and value < rule.minimum:
         return f"must be at least {rule.minimum:g}, not {value!r}"
     if rule.maximum is not None and isinstance(value, (int, float)) and value > rule.maximum:

@@ -48,8 +48,12 @@ def open_engine(
     return Scripted(**SCRIPT)
 
 
+def engine_spec(settings: Settings, paths: Paths, *, documents: bool = True) -> EngineSpec:
+    return EngineSpec(Path("fake.gguf"))
+
+
 localllm.open.open_engine = open_engine
-localllm.open.engine_spec = lambda settings, paths: EngineSpec(Path("fake.gguf"))
+localllm.open.engine_spec = engine_spec
 
 if __name__ == "__main__":
     sys.exit(main())

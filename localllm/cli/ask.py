@@ -73,7 +73,7 @@ def command(
 
     text = question(prompt)
     settings = changed(session.settings, changes)
-    spec = engine_spec(settings, session.paths)
+    spec = engine_spec(settings, session.paths, documents=bool(settings.docs))
     with opened_history(session, temporary) as history:
         assistant = open_assistant(settings, session.paths, spec=spec, history=history, schema=schema)
         chat = chosen_chat(history, go_on, chat_name) or history.create_chat(system=settings.system).id
