@@ -1,0 +1,135 @@
+"""Embeddings against torch and llama-embedding: throughput in pairs, and how far the vectors agree.
+
+    LOCALLLM_PEERS=DIR python -m bench.embeddings --safetensors FOLDER [--pairs 15]
+
+FOLDER holds the starter embedder's `model.safetensors` and `vocab.txt`. torch is a peer of this bench only; without
+it, that row says "peer missing".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.engine import PEERS, ROOT, LlamaPeer, ours
+from bench.pairs import HEADER, alternate, write
+from localllm.engine import measure
+
+
+def torch_encoder(folder: Path, threads: int) -> Any:
+    """The same forward pass (BERT, mean pooling, unit rows) in torch, batches of 16; None without torch."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    from localllm.models.safetensors import read_safetensors
+
+    torch.set_num_threads(threads)
+    w = {
+        name: torch.from_numpy(np.array(array, np.float32))
+        for name, array in read_safetensors(folder / "model.safetensors").items()
+    }
+    heads, layers = 12, 6
+
+    def linear(x: Any, name: str) -> Any:
+        return torch.nn.functional.linear(x, w[name + ".weight"], w[name + ".bias"])
+
+    def norm(x: Any, name: str) -> Any:
+        return torch.nn.functional.layer_norm(x, (x.shape[-1],), w[name + ".weight"], w[name + ".bias"], 1e-12)
+
+    @torch.inference_mode()
+    def encode(ids: Any) -> Any:
+        b, n = ids.shape
+        x = w["embeddings.word_embeddings.weight"][ids] + w["embeddings.position_embeddings.weight"][:n]
+        x = norm(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
+        for i in range(layers):
+            p = f"encoder.layer.{i}."
+            q, k, v = (
+                linear(x, p + f"attention.self.{part}").view(b, n, heads, -1).transpose(1, 2)
+                for part in ("query", "key", "value")
+            )
+            a = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, -1)
+            x = norm(x + linear(a, p + "attention.output.dense"), p + "attention.output.LayerNorm")
+            h = torch.nn.functional.gelu(linear(x, p + "intermediate.dense"))
+            x = norm(x + linear(h, p + "output.dense"), p + "output.LayerNorm")
+        return torch.nn.functional.normalize(x.mean(1), dim=-1)
+
+    return encode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
+    parser.add_argument("--embedder", type=Path, default=ROOT / "models" / "all-MiniLM-L6-v2.F16.gguf")
+    parser.add_argument("--safetensors", type=Path)
+    parser.add_argument("--pairs", type=int, default=15)
+    options = parser.parse_args()
+    results: list[Any] = []
+    print(HEADER)
+    with ExitStack() as stack:
+        engine = ours(options.model, stack, embedder=options.embedder)
+        embedder = engine.embedder
+        assert embedder is not None
+        texts = [measure.words(124, seed) for seed in range(64)]
+        tokens = sum(len(embedder.token_spans(text)) for text in texts)
+
+        def mine() -> float:
+            started = time.perf_counter()
+            embedder.embed(texts)
+            return tokens / (time.perf_counter() - started)
+
+        llama = LlamaPeer(options.embedder, embedding=True)
+        results.append(
+            alternate(
+                "Llama.embed as shipped", mine, lambda: llama.run(kind="embed", texts=texts, n=tokens), options.pairs
+            )
+        )
+        print(results[-1].row())
+        llama.close()
+        encode = torch_encoder(options.safetensors, engine.info.n_threads) if options.safetensors else None
+        if encode is None:
+            print("peer missing: torch (give --safetensors, install torch)")
+        else:
+            import torch
+
+            vocabulary = {
+                t: i for i, t in enumerate((options.safetensors / "vocab.txt").read_text("utf-8").split("\n"))
+            }
+            rows = [[101, *(vocabulary[word] for word in text.split()), 102] for text in texts]
+            batches = [torch.tensor(rows[i : i + 16]) for i in range(0, len(rows), 16)]
+
+            def torch_run() -> float:
+                started = time.perf_counter()
+                for batch in batches:
+                    encode(batch)
+                return tokens / (time.perf_counter() - started)
+
+            results.append(alternate("torch on CPU, batches of 16", mine, torch_run, options.pairs))
+            print(results[-1].row())
+            reference = torch.cat([encode(batch) for batch in batches]).numpy()
+            cosine = float((reference * embedder.embed(texts)).sum(1).min())
+            print(f"worst cosine to the F32 forward pass: {cosine:.6f}")
+            results.append({"worst_cosine_to_f32": cosine})
+        if (PEERS / "llama-embedding").exists():
+            command = [str(PEERS / "llama-embedding"), "-m", str(options.embedder), "--embd-output-format", "json"]
+            worst = 0.0
+            for text in texts[:8]:
+                out = subprocess.run([*command, "-p", text], capture_output=True, text=True, check=True).stdout
+                theirs = np.array(json.loads(out)["data"][0]["embedding"], np.float32)
+                worst = max(worst, float(np.abs(theirs / np.linalg.norm(theirs) - embedder.embed([text])[0]).max()))
+            print(f"largest difference to llama-embedding in any component: {worst:.2e}")
+            results.append({"largest_difference_to_llama_embedding": worst})
+        else:
+            print("peer missing: llama-embedding")
+    write("embeddings", results)
+
+
+if __name__ == "__main__":
+    main()
