@@ -72,11 +72,11 @@ def generate(
                 done = event
             elif isinstance(event, TokenEvent):
                 n_tokens += len(event.token_ids)
+                text += event.text
                 broken = monitor.feed(event.text) if monitor else None
                 if broken is not None and attempt < (rules.attempts if rules else 0):
                     break
                 broken = None
-                text += event.text
                 if not hidden:
                     yield Token(event.text, len(event.token_ids), event.from_draft)
         if broken is not None:
