@@ -370,6 +370,33 @@ def test_a_reader_that_leaves_early_is_no_error_for_the_history(tmp_path: Path) 
         assert answer.state is MessageState.STOPPED and words.startswith(answer.content) and answer.content
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are a Unix thing")
+def test_a_terminal_sees_the_answer_as_it_grows_and_no_control_sequence_of_the_model(tmp_path: Path) -> None:
+    import pty
+
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.fake_program", "ask", "q"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=ROOT,
+        env=environment(tmp_path, answers=["one \x1b[31mtwo\x07 three"], seconds_per_token=0.1),
+    )
+    os.close(slave)
+    pieces: list[bytes] = []
+    try:
+        while piece := os.read(master, 1024):
+            pieces.append(piece)
+    except OSError:
+        pass  # Linux reports the end of a terminal so
+    os.close(master)
+    assert process.wait(30) == 0
+    shown = b"".join(pieces)
+    assert shown.replace(b"\r\x1b[2K", b"") == b"one [31mtwo three\r\n"
+    assert len(pieces) > 2
+
+
 def test_control_sequences_of_the_model_reach_a_pipe_but_no_terminal() -> None:
     import io
 

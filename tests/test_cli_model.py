@@ -78,7 +78,7 @@ def test_a_chat_goes_on_from_its_saved_state(tmp_path: Path) -> None:
     assert code == 0 and json.loads(out)["usage"]["cached_tokens"] > 0
 
 
-@pytest.mark.parametrize("delay", [0.1, 0.25, 0.4, 0.6, 0.9, 1.2, 1.6])
+@pytest.mark.parametrize("delay", [0.1, 0.4, 0.8, 1.6])
 def test_ctrl_c_at_any_moment_exits_130_without_a_traceback_and_leaves_no_process(tmp_path: Path, delay: float) -> None:
     process = start(tmp_path, "Count from one to two hundred in words.", "-t", "0", "-n", "2000")
     time.sleep(delay)

@@ -232,7 +232,7 @@ class Assistant:
             return Finished(
                 reason,
                 text,
-                replace(stats, load_seconds=waited),
+                replace(stats, load_seconds=waited + stats.load_seconds),
                 model=engine.info.model,
                 draft=stats.speculation.drafter,
                 notes=(*notes, *parts.pop("notes", ())),

@@ -96,7 +96,13 @@ def search(session: Session, /, query: str, limit: int, as_json: bool) -> None:
 @command.command()
 @click.argument("chats", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every chat.")
-@click.option("--format", "kind", type=click.Choice(["markdown", "jsonl", "html"]), default="markdown")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["markdown", "jsonl", "html"]),
+    default="markdown",
+    help="Markdown is the default.",
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="A file to write."
 )
