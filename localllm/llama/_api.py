@@ -7,6 +7,7 @@ a disk cache, which cost 85 ms at every start and are never used here.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import types
 from importlib import import_module
@@ -81,9 +82,14 @@ quick = Quick()
 
 
 def library(name: str) -> ctypes.CDLL | None:
-    """One of the libraries beside libllama (``ggml``, ``ggml-base``, ``ggml-cpu``), or None where it is not there."""
-    names = {"win32": (f"{name}.dll", f"lib{name}.dll"), "darwin": (f"lib{name}.dylib", f"lib{name}.so")}
-    for file in names.get(sys.platform, (f"lib{name}.so",)):
+    """A handle for functions of a library that libllama uses (``ggml``, ``ggml-base``), or None where there is none.
+
+    Never by opening the file: it lies there under several names, and another name would load a second copy, with
+    devices of its own that the models know nothing of.
+    """
+    if os.name != "nt":
+        return ctypes.CDLL(C._lib._name, handle=C._lib._handle)  # symbols are looked up in what it depends on too
+    for file in (f"{name}.dll", f"lib{name}.dll"):
         path = Path(C._lib._name).parent / file
         if path.exists():
             return ctypes.CDLL(str(path))
