@@ -44,8 +44,8 @@ _SOON, _PROMISING = 16, 128
 _PROBE_LENGTH = 4
 _WORTH_A_PROBE = 0.7
 """A free draft is sent as a probe only where it promises at least this share of what it should beat."""
-_ANSWER, _LEAST_ANSWER = 256, 32
-"""Tokens that are expected of an answer at its start, and never fewer later: over them one-off costs are shared out."""
+_ANSWER, _LEAST_ANSWER = 128, 32
+"""Tokens expected of the first answer, and never fewer of what is left of any; one-off costs are shared out."""
 _GUESS = 0.25
 """Cost of a draft token in plain steps where it was never measured."""
 
@@ -157,22 +157,26 @@ class Controller:
         self._max_draft = min(max_draft, costs.max_batch - 1)
         self._remaining = 0
         self._since_plain = 0
-        self._draft_seconds = 0.0
+        self._draft_seconds = self._invested = 0.0
         self._source = -1
         self._n_context = 0
         self._evaluated = 0
+        self._usual = float(_ANSWER)
+        """Usual length of an answer in tokens."""
         self._reset_counts()
 
     def _reset_counts(self) -> None:
-        self._drafted = self._accepted = self._steps = self._plain_steps = 0
+        self._drafted = self._accepted = self._steps = self._plain_steps = self._emitted = 0
         self._worth = self._spent = 0.0
 
     # ---- one answer ----------------------------------------------------------------------------------------------
 
     def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = ()) -> None:
         """A new answer starts behind `prompt`; `corpus` holds token ids of texts that it may copy from."""
+        if self._emitted:
+            self._usual += 0.2 * (self._emitted - self._usual)
         self._reset_counts()
-        self._remaining = _ANSWER
+        self._remaining = max(int(self._usual), _LEAST_ANSWER)
         self._evaluated = len(prompt)
         for source in self._sources:
             source.drafted = 0
@@ -188,7 +192,7 @@ class Controller:
             context: Prompt and answer so far; its last token is the one about to be evaluated.
             limit: Most tokens that the caller can use.
         """
-        self._draft_seconds, self._source = 0.0, -1
+        self._draft_seconds, self._invested, self._source = 0.0, 0.0, -1
         self._n_context = len(context)
         base = max(len(context) - self._evaluated, 1)
         limit = min(limit, self._max_draft, self.costs.max_batch - base)
@@ -219,6 +223,7 @@ class Controller:
         plain = row[max(min(batch - drafted, self.costs.max_batch), 1)]
         self._evaluated = self._n_context + accepted
         self._steps += 1
+        self._emitted += len(emitted)
         self._plain_steps += drafted == 0
         self._drafted += drafted
         self._accepted += accepted
@@ -227,7 +232,8 @@ class Controller:
         # A plain step costs what it costs; only drafting, if anything, was lost with it. A hiccup of the machine is
         # nobody's fault: it counts at most three times the expected cost.
         step = min(seconds, 3 * row[min(batch, self.costs.max_batch)]) if drafted else plain
-        self.ledger.settle(len(emitted), len(emitted) - 1 + plain / row[1], (step + self._draft_seconds) / row[1])
+        step += max(self._draft_seconds - self._invested, 0.0)
+        self.ledger.settle(len(emitted), len(emitted) - 1 + plain / row[1], step / row[1])
         self._worth += plain + (len(emitted) - 1) * row[1]
         self._spent += seconds + self._draft_seconds
         if self._source >= 0:
@@ -302,9 +308,9 @@ class Controller:
         behind = drafter.lag(context)
         catching_up = max(behind - 1, 0) * (self.costs.catch_up(name) or per_token / 2)
         # Only lengths that the ledger could bear are planned with: a short draft that leads nowhere is money burnt.
-        while limit and not self._allowed(limit, row, catching_up + limit * per_token):
+        while limit and not self._allowed(limit, row, limit * per_token):
             limit -= 1
-        if not limit:
+        if not limit or (catching_up > row[1] and self.ledger.debt > 1.0):
             return None
         chance = source.acceptance.lately()
         k, rate = best_plan(chance, row, limit, per_token, catching_up / self._remaining)
@@ -319,6 +325,8 @@ class Controller:
             if promising:  # few trials, and it may well be worth it: try in earnest
                 chance, k, rate, probe = at_best, best_k, best_rate, False
             else:
+                if catching_up > row[1]:  # too dear for a mere probe
+                    return None
                 k = min(k, _PROBE_LENGTH)
         if promising:
             source.wait = _SOON if self.ledger.balance > self.ledger.grant else _PROMISING
@@ -343,12 +351,15 @@ class Controller:
         if not n:
             return None
         if behind > 8:
-            self.costs.observe_catch_up(name, max(took - n * per_token, 0.1 * took) / behind)
+            reading = max(took - n * per_token, 0.1 * took)
+            self.costs.observe_catch_up(name, reading / behind)
+            self._invested += reading
+            self.ledger.invest(reading / row[1])
         elif drafter.evaluated:
             self.costs.observe_draft(name, took / drafter.evaluated)
         # Drafting is paid for now; only the target's step is still to be weighed.
         k = best_prefix(source.acceptance.calibrated(source.confidences), row, n * per_token)
-        while k and not self._allowed(k, row, took):
+        while k and not self._allowed(k, row, took - self._invested):
             k -= 1
         return source.proposal[:k] if k or not probe else None
 

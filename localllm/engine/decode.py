@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from localllm.engine.cache import Slot, prefill_slot
+from localllm.engine.cache import Slot, common_prefix, prefill_slot
 from localllm.engine.protocol import (
     Cancel,
     Controller,
@@ -204,12 +204,15 @@ class Generation:
 
     # ---- one step ----
 
-    def _certain(self) -> list[int]:
-        """Tokens that are known without an evaluation: forced by the constraint, or the way to its end."""
-        matcher = self._matcher
-        if matcher is None or self._left <= 0:
+    def _certain(self, n_ahead: int = 0) -> list[int]:
+        """Tokens that are known without an evaluation: forced by the constraint, or the way to its end.
+
+        `n_ahead` tokens were decided in this step already and are still to be emitted.
+        """
+        matcher, left = self._matcher, self._left - n_ahead
+        if matcher is None or left <= 0:
             return []
-        tokens = (self._way_out(matcher) or matcher.forced())[: self._left]
+        tokens = (self._way_out(matcher, left) or matcher.forced())[:left]
         if tokens:
             matcher.commit(tokens)
             for token in tokens:
@@ -220,19 +223,19 @@ class Generation:
                 self._reason = FinishReason.STOP
         return tokens
 
-    def _way_out(self, matcher: Matcher) -> list[int]:
+    def _way_out(self, matcher: Matcher, left: int) -> list[int]:
         """The shortest end of the answer, once the budget hardly leaves room for more; empty before."""
-        if not self._job.close_within_budget or self._left > self._close_check:
+        if not self._job.close_within_budget or left > self._close_check:
             return []
-        way = matcher.closing(self._left)
+        way = matcher.closing(left)
         if way is None:
-            self._close_check = self._left - 1
+            self._close_check = left - 1
             return []
-        if way and self._left - len(way) <= _CLOSE_MARGIN:
+        if way and left - len(way) <= _CLOSE_MARGIN:
             self._reason = FinishReason.STOP
             return way
         # Look again before the way out can have grown beyond the budget: half the room, as a token may open much.
-        self._close_check = self._left - max(1, (self._left - len(way) - _CLOSE_MARGIN) // 2)
+        self._close_check = left - max(1, (left - len(way) - _CLOSE_MARGIN) // 2)
         return []
 
     def _draft(self) -> Sequence[int]:
@@ -294,6 +297,14 @@ class Generation:
         emitted: list[int] = []
         accepted = 0
         while self._reason is None:
+            if emitted and (certain := self._certain(len(emitted))):
+                # not sampled in plain decoding, so not sampled here; where the draft agrees, it is evaluated already
+                emitted += certain
+                agreed = common_prefix(draft[accepted:], certain)
+                accepted += agreed
+                if agreed < len(certain):
+                    break
+                continue
             expected = draft[accepted] if accepted < n_draft else -1
             token = choose(logits(accepted), expected)
             emitted.append(token)
