@@ -135,19 +135,21 @@ def simulate(
     *,
     calibrated: bool = True,
     ledger: Ledger | None = None,
-    n: int | None = None,
+    skip: int = 0,
 ) -> Outcome:
-    """Decode the drafter's text on the machine under a fresh controller."""
+    """Decode the drafter's text on the machine under a fresh controller; the first `skip` tokens are not timed."""
     costs = CostTable()
     if calibrated:
         calibrate(costs, machine.step, machine.clock, seconds=60 * machine.plain_seconds)
         costs.observe_draft(drafter.name, drafter.price * machine.plain_seconds)
     controller = Controller(costs, [drafter], clock=machine.clock, ledger=ledger)
-    truth = drafter.truth[: n or len(drafter.truth)]
+    truth = drafter.truth
     context = [truth[0], truth[1]]
     controller.begin(context[:1])
-    started, lengths = machine.now, []
+    started, untimed, lengths = machine.now, 2, []
     while len(context) < len(truth):
+        if skip and len(context) >= skip:
+            started, untimed, skip = machine.now, len(context), 0
         limit = min(31, len(truth) - len(context) - 1)
         draft = list(controller.choose(context, limit).tokens)
         before = machine.now
@@ -162,7 +164,7 @@ def simulate(
         controller.observe(emitted, accepted, len(draft), 1 + len(draft), machine.now - before)
         context += emitted
         lengths.append(len(draft))
-    return Outcome(machine.now - started, len(truth) - 2, lengths, controller)
+    return Outcome(machine.now - started, len(truth) - untimed, lengths, controller)
 
 
 def best_fixed(machine: Machine, chance: float, price: float, limit: int = 31) -> tuple[int, float]:

@@ -21,8 +21,9 @@ CHANCES = (0.0, 0.3, 0.6, 0.8, 0.9, 0.97, 1.0)
 @pytest.mark.parametrize("chance", CHANCES)
 @pytest.mark.parametrize("curve", CURVES)
 def test_it_comes_within_5_percent_of_the_best_fixed_length(curve: str, chance: float, price: float) -> None:
-    machine = Machine(CURVES[curve], noise=0.1)
-    outcome = simulate(machine, ScriptedDrafter(machine, TEXT, lambda _: chance, price))
+    """Step times scatter by 5 %; the first 1,000 tokens are for learning and are not timed."""
+    machine = Machine(CURVES[curve], noise=0.05)
+    outcome = simulate(machine, ScriptedDrafter(machine, TEXT, lambda _: chance, price), skip=1000)
     _, best = best_fixed(machine, chance, price)
     assert outcome.rate >= 0.95 * best
 
