@@ -27,7 +27,7 @@ from localllm.events import (
     SupportState,
     Verdict,
 )
-from localllm.history import History, MessageState
+from localllm.history import ChatOptions, History, MessageState
 
 ROOT = Path(__file__).parent.parent
 
@@ -126,6 +126,18 @@ print(json.dumps([s.model, s.draft, s.ctx, s.n_gpu_layers, r.max_tokens, r.specu
         stdin=subprocess.DEVNULL,
     )
     assert json.loads(done.stdout.splitlines()[-1]) == ["m", "none", 128, 7, 5, "none", 0.25, 3, 0.5, 0.125, 9, "sys"]
+
+
+def test_a_continued_chat_keeps_its_own_settings_and_flags_win_over_them(tmp_path: Path) -> None:
+    with history(tmp_path) as kept:
+        kept.create_chat("Mine", system="Be long.", options=ChatOptions(settings={"max_tokens": 6}))
+    answers = ["0123456789"]
+    assert ask(tmp_path, "q", "--chat", "Mine", answers=answers).stdout == b"0123\n"
+    assert ask(tmp_path, "q", "--chat", "Mine", "-n", "8", answers=answers).stdout == b"01234567\n"
+    shown = ask(tmp_path, "q", "-c", "--system", "Be brief.", "--show-prompt", answers=answers).stderr
+    assert b"Be brief." in shown and b"Be long." not in shown
+    with history(tmp_path) as kept:
+        assert kept.chat("Mine").system == "Be brief." and kept.chat("Mine").model == "Fake-1B.Q4_0"
 
 
 # ---- JSON -----------------------------------------------------------------------------------------------------------

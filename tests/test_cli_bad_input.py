@@ -225,7 +225,8 @@ def test_ctrl_c_while_the_program_starts_shows_no_traceback_of_ours(env: dict[st
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     if "localllm.cli" in err:
-        assert process.returncode == 130 and "Traceback" not in err
+        # An interrupt inside exec() makes CPython end by the signal itself, which a shell reports as 130 too.
+        assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in err
 
 
 def test_ctrl_c_while_waiting_for_input_exits_130(env: dict[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localllm.assistant.assistant import Assistant
+from localllm.assistant.assistant import Assistant, chat_settings
 from localllm.assistant.seams import (
     AnswerRules,
     Broken,
@@ -26,4 +26,5 @@ __all__ = [
     "Monitor",
     "Repair",
     "Rulebook",
+    "chat_settings",
 ]

@@ -31,7 +31,7 @@ from localllm.events import (
     Token,
     TurnStarted,
 )
-from localllm.history import Chat, History, MessageState, StoredMessage
+from localllm.history import Chat, ChatOptions, History, MessageState, StoredMessage
 from localllm.prompt import alternating, fit
 from localllm.settings import Settings
 
@@ -185,7 +185,7 @@ class Assistant:
         grow: StoredMessage | None = None,
     ) -> Generator[Event, None, None]:
         """Answer `question` in `chat`, in a new message or behind the text of `grow`."""
-        settings = self._settings(chat, settings)
+        settings = settings or chat_settings(self.settings, chat.options)
         prefix = grow.content if grow else ""
         if grow is None:
             answer = self.history.add_message(
@@ -307,18 +307,6 @@ class Assistant:
         failed |= {m.parent_id for m in path if m.id in failed and m.parent_id is not None}
         return [Message(m.role, m.content) for m in path if m.id not in failed]
 
-    def _settings(self, chat: Chat, settings: Settings | None) -> Settings:
-        if settings is not None:
-            return settings
-        options = chat.options
-        try:
-            changed = self.settings.with_changes(**options.settings)
-        except (TypeError, ValueError) as error:
-            raise SettingsError(
-                f"The chat's own settings can't be used: {error}.", "Change them in the chat."
-            ) from error
-        return changed.with_changes(docs=options.docs or None, rules=options.rules or None)
-
     def _library(self, settings: Settings) -> Library | None:
         if self.library is not None or not settings.docs or self._find_library is None:
             return self.library
@@ -328,6 +316,19 @@ class Assistant:
         if self.rules is not None or not settings.rules or self._find_rules is None:
             return self.rules
         return self._find_rules(settings.rules)
+
+
+def chat_settings(settings: Settings, options: ChatOptions) -> Settings:
+    """The settings with what a chat asks for on top.
+
+    Raises:
+        SettingsError: The chat holds a value that can't be used.
+    """
+    try:
+        changed = settings.with_changes(**options.settings)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"The chat's own settings can't be used: {error}.", "Change them in the chat.") from error
+    return changed.with_changes(docs=options.docs or None, rules=options.rules or None)
 
 
 def sampling_of(settings: Settings) -> Sampling:

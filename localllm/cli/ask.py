@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from localllm.errors import ChatNotFound, InputError
 
 if TYPE_CHECKING:
     from localllm.events import Finished
-    from localllm.history import History
+    from localllm.history import Chat, History
     from localllm.settings import Settings
 
 
@@ -67,22 +67,32 @@ def command(
     The answer goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage,
     3 a rule is broken, 4 not in your documents, 130 interrupted (what was said is kept).
     """
+    from localllm.assistant import chat_settings
     from localllm.cli.reply import JsonReply, Reply, TextReply
     from localllm.events import ContextUse, Finished
     from localllm.open import engine_spec, open_assistant
 
     text = question(prompt)
-    settings = changed(session.settings, changes)
+    history = kept_history(session, temporary)
+    chat = chosen_chat(history, go_on, chat_name)
+    settings = changed(chat_settings(session.settings, chat.options) if chat else session.settings, changes)
     spec = engine_spec(settings, session.paths, documents=bool(settings.docs))
-    with opened_history(session, temporary) as history:
-        assistant = open_assistant(settings, session.paths, spec=spec, history=history, schema=schema)
-        chat = chosen_chat(history, go_on, chat_name) or history.create_chat(system=settings.system).id
+    with history() as kept:
+        assistant = open_assistant(settings, session.paths, spec=spec, history=kept, schema=schema)
+        if chat is None:
+            chat = kept.create_chat(system=settings.system)
+        elif changes["system"] is not None:
+            kept.set_system(chat.id, settings.system)
         revisable = bool(settings.docs or settings.rules or schema)
         reply: Reply = (
             JsonReply(session, stats=stats) if as_json else TextReply(session, revisable=revisable, stats=stats)
         )
         finished: Finished | None = None
-        with assistant, stop_on_interrupt() as cancel, closing(assistant.send(chat, text, cancel=cancel)) as turn:
+        with (
+            assistant,
+            stop_on_interrupt() as cancel,
+            closing(assistant.send(chat.id, text, cancel=cancel, settings=settings)) as turn,
+        ):
             for event in turn:
                 if show_prompt and isinstance(event, ContextUse):
                     click.echo(assistant.sent_prompt(), err=True)
@@ -133,25 +143,26 @@ def changed(settings: Settings, changes: dict[str, Any]) -> Settings:
         raise click.UsageError(str(error)) from error
 
 
-@contextmanager
-def opened_history(session: Session, temporary: bool) -> Iterator[History]:
-    """The user's chats, or one in memory that ends with the command."""
+def kept_history(session: Session, temporary: bool) -> Callable[[], History]:
+    """Opens the user's chats when first called, or one in memory that ends with the command."""
     from localllm.history import History
 
-    with History(None) if temporary else session.history as history:
-        yield history
+    if not temporary:
+        return lambda: session.history
+    memory = History(None)
+    return lambda: memory
 
 
-def chosen_chat(history: History, go_on: bool, name: str | None) -> int | None:
+def chosen_chat(history: Callable[[], History], go_on: bool, name: str | None) -> Chat | None:
     """The chat to go on in, None for a new one."""
     if name is not None:
-        return history.chat(name).id
+        return history().chat(name)
     if not go_on:
         return None
-    last = history.last_chat()
+    last = history().last_chat()
     if last is None:
         raise ChatNotFound("There is no chat to continue yet.", "Ask without --continue first.")
-    return last.id
+    return last
 
 
 @contextmanager

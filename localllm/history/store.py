@@ -260,8 +260,9 @@ class History(HistoryFile):
             ).rowcount
             if found and state is not MessageState.STREAMING:
                 conn.execute(
-                    "UPDATE chats SET updated = ? WHERE id = (SELECT chat_id FROM messages WHERE id = ?)",
-                    (time.time(), message_id),
+                    "UPDATE chats SET updated = ?, model = coalesce(nullif(?, ''), model)"
+                    " WHERE id = (SELECT chat_id FROM messages WHERE id = ?)",
+                    (time.time(), model or "", message_id),
                 )
         return bool(found)
 
