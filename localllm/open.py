@@ -106,3 +106,12 @@ def open_assistant(
 
     settings = replace(settings, docs=docs or settings.docs, rules=rules or settings.rules)
     return Assistant(engine, opener=opener, history=history, settings=settings)
+
+
+def purge_chat(history: History, paths: Paths, chat_id: int) -> None:
+    """Remove a chat for good, and the model's state of it that was saved to go on quickly."""
+    from localllm.assistant import session_name
+    from localllm.engine.sessions import SessionStore
+
+    history.purge(chat_id)
+    SessionStore(paths.sessions, 0, "").forget(session_name(chat_id))

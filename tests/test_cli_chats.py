@@ -89,6 +89,17 @@ def test_a_removed_chat_can_be_restored_and_a_purged_one_not(run: Run, history: 
     assert code == 1 and err == "localllm: There is no chat 1. `localllm chats list` shows them.\n"
 
 
+def test_purging_a_chat_removes_the_saved_state_of_the_model(run: Run, history: History, tmp_path: Path) -> None:
+    from localllm.engine.sessions import SessionStore
+
+    store = SessionStore(tmp_path / "home" / "sessions", 1 << 20, "")
+    state = store.path("chat-1")
+    state.parent.mkdir()
+    state.write_bytes(b"tokens of the chat")
+    assert run("remove", "1", "--purge", "-y")[0] == 0
+    assert not state.exists()
+
+
 def test_removing_stops_before_it_begins_when_one_name_is_wrong(run: Run, history: History) -> None:
     assert run("remove", "1", "nothing")[0] == 1
     assert "Pump" in run("list")[1]

@@ -110,6 +110,15 @@ def test_purging_a_chat_leaves_no_message_and_no_word_in_the_index(history: Hist
     assert history.search("unmistakable") == []
 
 
+def test_the_words_of_a_purged_chat_leave_the_files(tmp_path: Path) -> None:
+    with History(tmp_path / "h.db") as history:
+        chat, _ = talk(history, "wherefore", "xylophone " * 900)
+        talk(history, "kept", "also kept")
+        history.purge(chat)
+        left = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        assert b"xylophone" not in left and b"wherefore" not in left and b"kept" in left
+
+
 def test_a_draft_survives_a_restart(tmp_path: Path) -> None:
     with History(tmp_path / "h.db") as history:
         chat = history.create_chat().id

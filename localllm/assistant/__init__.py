@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localllm.assistant.assistant import Assistant, chat_settings
+from localllm.assistant.assistant import Assistant, chat_settings, session_name
 from localllm.assistant.seams import (
     AnswerRules,
     Broken,
@@ -27,4 +27,5 @@ __all__ = [
     "Repair",
     "Rulebook",
     "chat_settings",
+    "session_name",
 ]

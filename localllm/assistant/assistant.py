@@ -284,7 +284,7 @@ class Assistant:
             prefix=prefix,
             corpus=tuple(passage.text for passage in grounding.passages) if grounding else (),
             speculation="none" if settings.draft == "none" else "auto",
-            session="" if self.history.temporary else f"chat-{chat.id}",
+            session="" if self.history.temporary else session_name(chat.id),
         )
         yield fitted.context
         made = yield from generate(engine, request, rules=rules, grounding=grounding, cancel=cancel)
@@ -316,6 +316,11 @@ class Assistant:
         if self.rules is not None or not settings.rules or self._find_rules is None:
             return self.rules
         return self._find_rules(settings.rules)
+
+
+def session_name(chat_id: int) -> str:
+    """The name under which an engine keeps the state of a chat on disk."""
+    return f"chat-{chat_id}"
 
 
 def chat_settings(settings: Settings, options: ChatOptions) -> Settings:

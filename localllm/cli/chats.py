@@ -172,6 +172,8 @@ def rename(session: Session, /, chat: str, title: str, as_json: bool) -> None:
 @click.pass_obj
 def remove(session: Session, /, chats: tuple[str, ...], purge: bool, yes: bool, as_json: bool) -> None:
     """Remove CHATS. They can be restored with `localllm chats restore`, except with --purge."""
+    from localllm.open import purge_chat
+
     found = [session.history.chat(name) for name in chats]
     if purge and not yes:
         if not sys.stdin.isatty():
@@ -179,7 +181,7 @@ def remove(session: Session, /, chats: tuple[str, ...], purge: bool, yes: bool, 
         click.confirm(f"Remove {len(found)} chats for good?", abort=True, err=True)
     for chat in found:
         if purge:
-            session.history.purge(chat.id)
+            purge_chat(session.history, session.paths, chat.id)
         else:
             session.history.delete(chat.id)
     if as_json:

@@ -40,6 +40,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
         if path is not None:
             _wal(conn)
         conn.execute("PRAGMA foreign_keys = ON")
+        conn.execute("PRAGMA secure_delete = ON")
         # Commits survive a killed program; only a power cut may lose the last second.
         conn.execute("PRAGMA synchronous = NORMAL")
         done = _steps_done(conn)

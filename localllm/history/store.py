@@ -123,7 +123,7 @@ class History(HistoryFile):
         self._update_chat(chat_id, deleted=None)
 
     def purge(self, chat_id: int | None = None, *, older_than: float = 0.0) -> int:
-        """Remove deleted chats for good, and say how many.
+        """Remove deleted chats for good, and say how many. Their words leave the file, too.
 
         Args:
             chat_id: Only this one, deleted before or not.
@@ -131,8 +131,15 @@ class History(HistoryFile):
         """
         with self._writing() as conn:
             if chat_id is not None:
-                return conn.execute("DELETE FROM chats WHERE id = ?", (chat_id,)).rowcount
-            return conn.execute("DELETE FROM chats WHERE deleted <= ?", (time.time() - older_than,)).rowcount
+                n = conn.execute("DELETE FROM chats WHERE id = ?", (chat_id,)).rowcount
+            else:
+                n = conn.execute("DELETE FROM chats WHERE deleted <= ?", (time.time() - older_than,)).rowcount
+            for index in ("messages_fts", "chats_fts") if n else ():  # its old segments still hold the words
+                conn.execute(f"INSERT INTO {index} ({index}) VALUES ('optimize')")
+        if n:
+            with self._reading() as conn:
+                conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return n
 
     # ---- messages ---------------------------------------------------------------------------------------------------
 
