@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from localllm.engine import template
 from localllm.engine.answers import KnownAnswers
 from localllm.engine.template import ChatTemplate
 from localllm.errors import GenerationError
@@ -127,6 +128,13 @@ def test_a_hostile_or_broken_template_is_one_clear_error(source: str) -> None:
     with pytest.raises(GenerationError, match="chat template") as caught:
         ChatTemplate(source, ByteVocab()).render([user("Hi")])
     assert "\n" not in str(caught.value)
+
+
+def test_a_template_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template, "_MAX_SECONDS", 0.2)
+    source = "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = a + b %}{% endfor %}{% endfor %}"
+    with pytest.raises(GenerationError, match="too long"):
+        ChatTemplate(source, ByteVocab()).render([user("Hi")])
 
 
 @given(st.text(max_size=20), st.data())

@@ -107,7 +107,8 @@ class Job:
     controller: Controller | None = None
     corpus: Sequence[Sequence[int]] = ()
     ban: tuple[bytes, ...] = ()
-    load_seconds: float = 0.0
+    started: float = 0.0
+    """When the answer was asked for, on the performance counter; 0 means when the generation begins."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -151,7 +152,7 @@ class Generation:
 
     def __iter__(self) -> Iterator[EngineEvent]:
         """Run to the end; the last event is a `GenerationDone`."""
-        started = time.perf_counter()
+        started = self._job.started or time.perf_counter()
         first = last = 0.0
         try:
             yield from self._prefill()
@@ -399,7 +400,6 @@ class Generation:
             prompt_tokens=len(self._job.prompt),
             cached_tokens=self._cached,
             completion_tokens=len(self.ids),
-            load_seconds=self._job.load_seconds,
             first_token_seconds=first_token_seconds,
             decode_seconds=decode_seconds,
             n_ctx=self._backend.n_ctx,

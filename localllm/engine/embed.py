@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +39,10 @@ class LlamaEmbedder:
         ModelLoadFailed: llama.cpp refused it.
     """
 
-    def __init__(self, path: Path, *, max_tokens: int = 0, n_contexts: int = 1, load: str = "mmap") -> None:
-        self._model = Model(path, load="memory" if load == "memory" else "mmap")
+    def __init__(
+        self, path: Path, *, max_tokens: int = 0, n_contexts: int = 1, load: Literal["memory", "mmap"] = "memory"
+    ) -> None:
+        self._model = Model(path, load=load)
         trained = self._model.n_ctx_train
         self.max_tokens = min(max_tokens or trained, trained)
         self.fingerprint = embedder_fingerprint(path, self.max_tokens)

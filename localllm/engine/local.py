@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from localllm.engine.embed import LlamaEmbedder
 
 
+_IDLE_SAVE = 256 << 20
+"""Bytes. Larger states are saved when the chat is left, not after every answer."""
+
+
 class LocalEngine:
     """Loads the models of a spec and answers from one thread.
 
@@ -54,6 +58,7 @@ class LocalEngine:
         self._vocab = self._model.vocab
         self._embedder: LlamaEmbedder | None = None
         self._closed = False
+        self._drafting = False
         self._slots = Slots(spec.n_seq)
         self._answers = KnownAnswers(self._vocab.piece, self.tokenize)
         self._template = ChatTemplate(self._model.chat_template, self._vocab, self._answers.find)
@@ -75,6 +80,7 @@ class LocalEngine:
 
     def stream(self, request: Request, cancel: Cancel | None = None) -> Iterator[EngineEvent]:
         """Generate one answer; see `engine.protocol.Engine.stream`."""
+        started = time.perf_counter()
         self._check_open()
         self._backend.abort(False)
         self._backend.look_around()
@@ -85,7 +91,7 @@ class LocalEngine:
         self._restore(slot, prompt, request.session, notes)
         matcher = self._make_matcher(request, prefix_ids, notes)
         constraint = request.constraint
-        controller = self._controller if request.speculation == "auto" else None
+        controller = self._controller if request.speculation == "auto" and not self._drafting else None
         job = Job(
             prompt,
             TokenSampler(request.sampling, self._backend.n_vocab, prompt),
@@ -97,13 +103,17 @@ class LocalEngine:
             controller=controller,
             corpus=[self.tokenize(text) for text in request.corpus] if controller else (),
             ban=tuple(b.encode() for b in request.ban if b),
+            started=started,
             notes=notes,
         )
         generation = Generation(self._backend, slot, job, cancel)
+        self._drafting = self._drafting or controller is not None  # one answer at a time is drafted for
         try:
             with Watch(cancel, self._backend.abort):
                 yield from generation
         finally:
+            if controller is not None:
+                self._drafting = False
             if request.session and self._sessions is not None:
                 slot.session = request.session
                 slot.dirty = True
@@ -177,14 +187,24 @@ class LocalEngine:
         """Stop the evaluation that is running, from any thread; the next request starts afresh."""
         self._backend.abort()
 
-    def save_sessions(self) -> int:
-        """Write chats that changed since they were saved; returns how many. Meant for idle time."""
+    def save_sessions(self, largest: int = 0) -> int:
+        """Write chats that changed since they were saved.
+
+        Args:
+            largest: Leave out states with more tokens than this; 0 for none.
+
+        Returns:
+            How many were written.
+        """
+        changed = [s for s in self._slots if s.dirty and (not largest or len(s.tokens) <= largest)]
+        return sum(self._save(slot) for slot in changed)
+
+    def rest(self) -> None:
+        """Use idle time: save small changes, and see how busy the machine is."""
         if not self._closed:
             self._backend.look_around()
-        saved = 0
-        for slot in self._slots:
-            saved += slot.dirty and self._save(slot)
-        return saved
+            per_token = max(1, self._plan.estimate.kv_cache // (self._backend.n_ctx * self.spec.n_seq))
+            self.save_sessions(largest=_IDLE_SAVE // per_token)
 
     # ---- the parts of a request ----
 

@@ -13,9 +13,13 @@ the messages before rendering and found again after it:
 from __future__ import annotations
 
 import re
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
+from types import FrameType
 from typing import Any, Protocol
 
 from localllm.engine.protocol import RenderedPrompt
@@ -30,6 +34,8 @@ PLAIN_TEMPLATE = (
 
 _MAX_TEXT = 10_000_000
 """Characters that a template may make out of one expression."""
+_MAX_SECONDS = 5.0
+"""That a template may take; real ones take a millisecond."""
 
 
 class TemplateVocab(Protocol):
@@ -133,14 +139,16 @@ class ChatTemplate:
             raise _bad_template(error) from error
 
     def _run(self, messages: list[dict[str, str]]) -> str:
-        text: str = self._template.render(
-            messages=messages,
-            add_generation_prompt=True,
-            bos_token=self._bos,
-            eos_token=self._eos,
-            tools=None,
-            documents=None,
-        )
+        template = self._template
+        with _time_limit(_MAX_SECONDS):
+            text: str = template.render(
+                messages=messages,
+                add_generation_prompt=True,
+                bos_token=self._bos,
+                eos_token=self._eos,
+                tools=None,
+                documents=None,
+            )
         return text
 
     # ---- text to ids ----
@@ -210,6 +218,26 @@ class _Marks:
 
     def remove(self, text: str) -> str:
         return text.translate({ord(self.stop): None, ord(self.begin): None, ord(self.end): None})
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """End Python code that runs for too long, such as loops within loops, by looking at the clock on every line."""
+    if sys.gettrace() is not None:  # a debugger or a coverage tool is at work: leave it alone
+        yield
+        return
+    end = time.monotonic() + seconds
+
+    def look(_frame: FrameType, _event: str, _argument: Any) -> Any:
+        if time.monotonic() > end:
+            raise TimeoutError("it takes too long")
+        return look
+
+    sys.settrace(look)
+    try:
+        yield
+    finally:
+        sys.settrace(None)
 
 
 def _environment() -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -145,6 +146,8 @@ class Worker:
             self.replies.send(("failed", 0, pack_error(error)))
             return 1
         self.replies.send(("ready", 0, self.engine.info))
+        gc.collect()
+        gc.freeze()  # what was loaded stays: the collector need not look at it between two tokens
         idle_since = time.monotonic()
         while not self._closing:
             if self._step():
@@ -153,8 +156,8 @@ class Worker:
             self._flush()
             now = time.monotonic()
             idle_since = idle_since or now
-            if now - idle_since > _IDLE:
-                self.engine.save_sessions()
+            if now - idle_since >= _IDLE:
+                self.engine.rest()
             self._wake.wait(_IDLE)
             self._wake.clear()
         for stream in self._streams:
