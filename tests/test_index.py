@@ -1,159 +1,181 @@
-"""A package index is asked for one file of one package, and its answer is read in every form that indexes use."""
+"""The library file: one transaction per document, exact spans, and nothing lost when it is damaged."""
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterator
-from dataclasses import replace
+import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
 
-from localllm.errors import DownloadError, Offline
-from localllm.models.download import Network
-from localllm.models.index import Wheel, find_wheel
-from localllm.models.index_settings import IndexSettings
-from tests.file_server import FileServer, serve_files
+from localllm.errors import LibraryBusy, LibraryFull, LibraryNotFound, SchemaTooNew
+from localllm.rag import lease
+from localllm.rag.index import Extract, FileFacts, Library, NewChunk
+from localllm.rag.rows import Heading, Layout
 
-NAME = "my_model-1.2.0-py3-none-any.whl"
-SHA256 = "a" * 64
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[FileServer]:
-    with serve_files() as server:
-        yield server
+TEXT = "# Pump\nReplace the seal every 400 hours.\n# Part\nThe part is QX-2291.\n"
+LAYOUT = Layout(headings=(Heading(0, 7, 1, "Pump"), Heading(42, 49, 1, "Part")))
+FACTS = FileFacts(len(TEXT), 1, 2, b"h" * 32)
+CHUNKS = [NewChunk(7, 41, "Pump", 8), NewChunk(49, 69, "Part", 6)]
 
 
 @pytest.fixture
-def server(running: FileServer) -> FileServer:
-    running.files.clear()
-    running.requests.clear()
-    return running
+def library(tmp_path: Path) -> Library:
+    return Library(tmp_path / "libraries" / "notes.db", create=True)
 
 
-class Quick(IndexSettings):
-    """Settings whose connections wait for nothing."""
-
-    def network(self, url: str, offline: bool = False) -> Network:
-        return replace(super().network(url, offline), sleep=lambda _: None)
+def stored(library: Library, relpath: str = "pump.md", text: str = TEXT) -> int:
+    root = library.add_root(library.path.parent.parent, "folder")
+    return library.store(root.id, relpath, FACTS, Extract(text, LAYOUT, "markdown", "Pump"), CHUNKS, "words-1")
 
 
-def look(*indexes: str, find_links: tuple[str, ...] = (), offline: bool = False) -> Wheel:
-    return find_wheel("My.Model", "1.2.0", Quick(find_links, indexes), offline)
+def found(library: Library, term: str) -> list[int]:
+    return [row[0] for row in library.query("SELECT rowid FROM chunks_fts WHERE chunks_fts MATCH ?", (term,))]
 
 
-def page(*links: str, head: str = "") -> bytes:
-    return f"<!DOCTYPE html><html><head>{head}</head><body>{''.join(links)}</body></html>".encode()
+def test_what_is_stored_is_read_back_with_its_place(library: Library) -> None:
+    document = library.document(stored(library))
+    assert document is not None
+    assert document.content is not None
+    assert document.source.endswith("pump.md")
+    mapped = library.text(document.content)
+    assert mapped.text == TEXT
+    first, second = library.chunks_of(document.id)
+    assert TEXT[first.start : first.end] == "Replace the seal every 400 hours.\n"
+    assert (second.line, second.page, second.heading) == (4, None, "Part")
+    assert library.chunks([second.id]) == {second.id: second}
+    assert found(library, "seal") == [first.id]
+    assert library.verify() == []
 
 
-def link(href: str) -> str:
-    return f'<a href="{href}" data-requires-python="&gt;=3.8">file</a><br/>'
+def test_the_file_is_for_the_user_alone(library: Library) -> None:
+    assert stat.S_IMODE(library.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(library.path.parent.stat().st_mode) == 0o700
 
 
-def test_an_html_page_is_read(server: FileServer) -> None:
-    others = (
-        link("my_model-1.1.0-py3-none-any.whl"),
-        link("my_model-1.2.0.tar.gz"),
-        link("other-1.2.0-py3-none-any.whl"),
-    )
-    server.add(
-        "/simple/my-model/", page(*others, link(f"../../files/{NAME}#sha256={SHA256}")), content_type="text/html"
-    )
-    assert look(server.url + "/simple") == Wheel(NAME, f"{server.url}/files/{NAME}", SHA256)
-    assert "simple.v1+json" in server.requests[0][1]["accept"]
+def test_storing_again_replaces_chunks_and_keywords(library: Library) -> None:
+    document_id = stored(library)
+    old = {c.id for c in library.chunks_of(document_id)}
+    other = TEXT.replace("seal", "belt")
+    assert stored(library, text=other) == document_id
+    assert not old & {c.id for c in library.chunks_of(document_id)}
+    assert found(library, "seal") == []
+    assert len(found(library, "belt")) == 1
+    assert library.query("SELECT count(*) FROM texts")[0][0] == 1
+    assert library.verify() == []
 
 
-def test_a_json_page_is_read(server: FileServer) -> None:
-    files = [
-        {"filename": "my_model-1.2.0.tar.gz", "url": "x", "hashes": {}},
-        {"filename": NAME, "url": f"../../f/{NAME}", "hashes": {"sha256": SHA256}, "size": 123},
-    ]
-    body = json.dumps({"meta": {"api-version": "1.0"}, "name": "my-model", "files": files}).encode()
-    server.add("/simple/my-model/", body, content_type="application/vnd.pypi.simple.v1+json")
-    assert look(server.url + "/simple/") == Wheel(NAME, f"{server.url}/f/{NAME}", SHA256, 123)
+def test_a_failure_half_way_leaves_nothing(library: Library) -> None:
+    root = library.add_root(library.path.parent, "folder")
+    bad = [*CHUNKS, NewChunk(0, 5, None, 1)]  # type: ignore[arg-type]
+    with pytest.raises(Exception):  # noqa: B017
+        library.store(root.id, "a.md", FACTS, Extract(TEXT, LAYOUT, "markdown"), bad, "words-1")
+    assert library.documents() == []
+    assert library.count_chunks() == 0
+    assert library.verify() == []
 
 
-def test_a_base_tag_and_escapes_are_honoured(server: FileServer) -> None:
-    body = page(link("my%5Fmodel-1.2.0-py3-none-any.whl"), head='<base href="https://cdn.example/w/">')
-    server.add("/simple/my-model/", body, content_type="text/html")
-    assert look(server.url + "/simple").url == "https://cdn.example/w/my%5Fmodel-1.2.0-py3-none-any.whl"
+def test_moving_a_document_keeps_its_vectors(library: Library) -> None:
+    document_id = stored(library)
+    model = library.model("letters-1", name="letters", dim=2, max_tokens=9)
+    missing = library.missing_vectors(model.id)
+    assert [text.split("\n")[0] for _, text in missing] == ["Pump", "Part"]
+    library.put_vectors(model.id, [(sha, b"\0\0\0\0") for sha, _ in missing])
+    library.move(document_id, library.roots()[0].id, "renamed.md", FACTS)
+    assert library.missing_vectors(model.id) == []
+    assert len(list(library.vectors(model.id))) == 2
+    assert len(found(library, "renamed")) == 2
+    assert found(library, '"pump md"') == []
 
 
-def test_the_next_index_is_asked_where_the_first_has_it_not(server: FileServer) -> None:
-    server.add("/a/my-model/", page(link("my_model-1.1.0-py3-none-any.whl")), content_type="text/html")
-    server.add("/c/my-model/", page(link(NAME)), content_type="text/html")
-    assert look(server.url + "/a", server.url + "/b", server.url + "/c").url == f"{server.url}/c/my-model/{NAME}"
+def test_a_copy_shares_text_and_vectors(library: Library) -> None:
+    first = stored(library)
+    second = library.store_same(library.roots()[0].id, "copy.md", FACTS, first)
+    assert second != first
+    assert len(library.chunks_of(second)) == 2
+    assert library.query("SELECT count(*) FROM texts")[0][0] == 1
+    library.delete_documents([first])
+    assert library.verify() == []
+    library.delete_documents([second])
+    assert library.query("SELECT count(*) FROM texts")[0][0] == 0
+    assert library.count_chunks() == 0
 
 
-def test_credentials_go_with_links_of_the_same_host_only(server: FileServer) -> None:
-    secret = base64.b64encode(b"me:p@ss").decode()
-    body = page(link(NAME))
-    server.add("/simple/my-model/", body, content_type="text/html", user=secret)
-    authority = server.url.replace("http://", "http://me:p%40ss@")
-    assert look(authority + "/simple").url == f"{authority}/simple/my-model/{NAME}"
-    server.add("/simple/my-model/", page(link(f"http://other.example/{NAME}")), content_type="text/html", user=secret)
-    assert look(authority + "/simple").url == f"http://other.example/{NAME}"
+def test_the_version_changes_for_this_and_for_another_process(library: Library) -> None:
+    before = library.version
+    stored(library)
+    middle = library.version
+    assert middle != before
+    with Library(library.path) as other:
+        other.delete_documents([d.id for d in other.documents()])
+    assert library.version != middle
 
 
-def test_a_refusal_names_the_host_and_no_credentials(server: FileServer) -> None:
-    server.add("/simple/my-model/", b"", user="x")
-    with pytest.raises(DownloadError) as caught:
-        look(server.url.replace("http://", "http://me:hidden@") + "/simple")
-    assert "401" in caught.value.message and "127.0.0.1" in caught.value.message and "hidden" not in str(caught.value)
+def test_only_one_process_indexes(library: Library) -> None:
+    busy = pytest.raises(LibraryBusy, match="is indexing")
+    with lease.hold(library), Library(library.path) as other, busy, lease.hold(other):
+        pass
+    with lease.hold(library):
+        pass
 
 
-def test_errors_that_pass_are_waited_out(server: FileServer) -> None:
-    server.add("/simple/my-model/", page(link(NAME)), content_type="text/html", statuses=[503])
-    assert look(server.url + "/simple").file_name == NAME
+def test_the_lease_of_a_dead_process_is_taken_over(library: Library) -> None:
+    with library.writing() as db:
+        import socket
+
+        db.execute("INSERT INTO lease VALUES (1, 'x', ?, 999999999, '1', 0)", (socket.gethostname(),))
+    with lease.hold(library):
+        pass
 
 
-@pytest.mark.parametrize(
-    ("body", "kind"),
-    [
-        (b"{", "application/json"),
-        (b"[]", "application/json"),
-        (b'{"files": [3]}', "application/json"),
-        (b"\xff<<a", "text/html"),
-    ],
-)
-def test_a_page_that_makes_no_sense_is_a_clear_error(server: FileServer, body: bytes, kind: str) -> None:
-    server.add("/simple/my-model/", body, content_type=kind)
-    with pytest.raises(DownloadError, match=r"My\.Model 1\.2\.0"):
-        look(server.url + "/simple")
+def test_a_damaged_file_is_set_aside_and_its_folders_are_remembered(library: Library, tmp_path: Path) -> None:
+    stored(library)
+    library.mark_open(True)
+    library.tidy()
+    library.close()
+    raw = bytearray(library.path.read_bytes())
+    for page in range(4, len(raw) // 8192):
+        raw[page * 8192 : page * 8192 + 200] = b"\xff" * 200
+    library.path.write_bytes(bytes(raw))
+    with Library(library.path) as again:
+        assert again.documents() == []
+        assert len(again.notes) == 1
+        assert "set aside" in again.notes[0]
+    aside = list(library.path.parent.glob("notes.damaged-*.db"))
+    assert len(aside) == 1
+    assert aside[0].read_bytes() == bytes(raw)
 
 
-def test_nowhere_says_where_was_looked(server: FileServer, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError) as caught:
-        look(server.url + "/simple", "http://127.0.0.1:9/simple", find_links=(str(tmp_path / "none"),))
-    message = str(caught.value)
-    assert "404" in message and "127.0.0.1:9" in message and "none" in message and "models add" in message
+def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    path.write_bytes(b"not a database at all" * 100)
+    with Library(path) as library:
+        assert library.notes
+    assert len(list(tmp_path.glob("notes.damaged-*.db"))) == 1
 
 
-def test_a_folder_of_wheels_is_enough_without_a_connection(tmp_path: Path) -> None:
-    (tmp_path / NAME).write_bytes(b"")
-    for place in (str(tmp_path), tmp_path.as_uri()):
-        assert look("https://index.example/simple", find_links=(place,), offline=True).url == (tmp_path / NAME).as_uri()
+def test_a_newer_schema_is_refused_and_left_alone(library: Library) -> None:
+    library.close()
+    with sqlite3.connect(library.path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(SchemaTooNew, match="99"):
+        Library(library.path)
 
 
-def test_an_index_on_the_disk_needs_no_connection(tmp_path: Path) -> None:
-    folder = tmp_path / "simple" / "my-model"
-    folder.mkdir(parents=True)
-    (folder / "index.html").write_bytes(page(link(f"../../files/{NAME}#sha256={SHA256}")))
-    found = look((tmp_path / "simple").as_uri(), offline=True)
-    assert found == Wheel(NAME, (tmp_path / "files" / NAME).as_uri(), SHA256)
-    (folder / "index.html").unlink()
-    (folder / NAME).write_bytes(b"")
-    assert look((tmp_path / "simple").as_uri(), offline=True).url == (folder / NAME).as_uri()
+def test_a_missing_library_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(LibraryNotFound, match="docs add"):
+        Library(tmp_path / "none.db")
 
 
-def test_a_page_of_links_is_searched(server: FileServer) -> None:
-    server.add("/links.html", page(link(NAME)), content_type="text/html")
-    assert look(find_links=(server.url + "/links.html",)).url == f"{server.url}/{NAME}"
+def test_a_full_disk_leaves_what_was_there(library: Library) -> None:
+    stored(library)
+    limit = library.query("PRAGMA page_count")[0][0]
+    library.query(f"PRAGMA max_page_count = {limit}")
+    import random
 
-
-def test_offline_asks_no_index(server: FileServer) -> None:
-    with pytest.raises(Offline, match=r"127\.0\.0\.1"):
-        look(server.url + "/simple", offline=True)
-    assert server.requests == []
+    noise = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz ", k=400_000))
+    with pytest.raises(LibraryFull, match="disk is full"):
+        stored(library, "big.md", noise)
+    assert [d.relpath for d in library.documents()] == ["pump.md"]
+    assert library.verify() == []

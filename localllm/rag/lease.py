@@ -1,0 +1,84 @@
+"""The lease: one process at a time indexes a library, while any number of others read it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from localllm.errors import LibraryBusy
+from localllm.rag.opening import process_start
+
+if TYPE_CHECKING:
+    from localllm.rag.index import Library
+
+HEARTBEAT_SECONDS = 5.0
+STALE_SECONDS = 60.0
+"""A lease from another computer is void after this long without a heartbeat; from this one when its process is gone."""
+
+
+@contextmanager
+def hold(library: Library) -> Iterator[Lease]:
+    """Hold the lease for the body of a `with`.
+
+    Raises:
+        LibraryBusy: Another process holds it and is alive.
+    """
+    lease = Lease(library)
+    lease.take()
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+class Lease:
+    """The right to write documents; renewed by `beat`."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._token = uuid.uuid4().hex
+        self._beaten = 0.0
+
+    def take(self) -> None:
+        """Take it from nobody, or from a process that is gone."""
+        with self._library.writing() as db:
+            row = db.execute("SELECT token, host, pid, process_start, heartbeat FROM lease").fetchone()
+            if row is not None and _alive(row):
+                raise LibraryBusy(
+                    f"Another process (number {row['pid']} on {row['host']}) is indexing this library.",
+                    "Wait until it is done, or stop it.",
+                )
+            db.execute("DELETE FROM lease")
+            pid = os.getpid()
+            db.execute(
+                "INSERT INTO lease VALUES (1, ?, ?, ?, ?, ?)",
+                (self._token, socket.gethostname(), pid, process_start(pid) or "", time.time()),
+            )
+        self._beaten = time.monotonic()
+
+    def beat(self) -> None:
+        """Say that we are alive; costs nothing when called often."""
+        if time.monotonic() - self._beaten < HEARTBEAT_SECONDS:
+            return
+        with self._library.writing() as db:
+            db.execute("UPDATE lease SET heartbeat = ? WHERE token = ?", (time.time(), self._token))
+        self._beaten = time.monotonic()
+
+    def release(self) -> None:
+        """Give it back; no error when it was lost."""
+        with self._library.writing() as db:
+            db.execute("DELETE FROM lease WHERE token = ?", (self._token,))
+
+
+def _alive(row: sqlite3.Row) -> bool:
+    if row["host"] != socket.gethostname():
+        return bool(time.time() - row["heartbeat"] < STALE_SECONDS)
+    if row["pid"] == os.getpid():
+        return True  # another thread of ours
+    return bool(process_start(row["pid"]) == row["process_start"])
