@@ -33,12 +33,17 @@ def engine_spec(settings: Settings, paths: Paths, *, documents: bool = True) -> 
         ModelNotFound: There is no such model, or none at all; the hint says how to get the starter.
         NotGGUF: The file is not a model.
     """
-    from localllm.models import shelf
+    from localllm.models import pairing, shelf
+    from localllm.models.memory import Load
 
     model = shelf.find_model(settings.model, paths)
     draft: Path | None = None
     if settings.draft not in ("auto", "none", ""):
         draft = shelf.find_model(settings.draft, paths)
+    elif settings.draft != "none":
+        draft = pairing.best_draft(
+            model, paths, Load(n_ctx=settings.ctx, kv_type=settings.kv_type, kv_type_v=settings.kv_type_v)
+        )
     return EngineSpec(
         model=model,
         draft=draft,
