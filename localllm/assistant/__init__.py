@@ -9,9 +9,9 @@ from localllm.assistant.seams import (
     Checked,
     Grounded,
     Grounding,
-    Library,
     Monitor,
     Repair,
+    Retriever,
     Rulebook,
 )
 
@@ -22,9 +22,9 @@ __all__ = [
     "Checked",
     "Grounded",
     "Grounding",
-    "Library",
     "Monitor",
     "Repair",
+    "Retriever",
     "Rulebook",
     "chat_settings",
     "session_name",

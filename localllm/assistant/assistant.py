@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from localllm.assistant.generate import generate
 from localllm.assistant.record import AnswerRecord
-from localllm.assistant.seams import Library, Rulebook
+from localllm.assistant.seams import Retriever, Rulebook
 from localllm.assistant.slot import EngineSlot, Opener
 from localllm.engine.protocol import Cancel, Engine, Request, Sampling
 from localllm.errors import EngineDied, SettingsError
@@ -60,9 +60,9 @@ class Assistant:
         *,
         opener: Opener | None = None,
         history: History | None = None,
-        library: Library | None = None,
+        library: Retriever | None = None,
         rules: Rulebook | None = None,
-        find_library: Callable[[str], Library] | None = None,
+        find_library: Callable[[str], Retriever] | None = None,
         find_rules: Callable[[str], Rulebook] | None = None,
         settings: Settings | None = None,
     ) -> None:
@@ -307,7 +307,7 @@ class Assistant:
         failed |= {m.parent_id for m in path if m.id in failed and m.parent_id is not None}
         return [Message(m.role, m.content) for m in path if m.id not in failed]
 
-    def _library(self, settings: Settings) -> Library | None:
+    def _library(self, settings: Settings) -> Retriever | None:
         if self.library is not None or not settings.docs or self._find_library is None:
             return self.library
         return self._find_library(settings.docs)

@@ -57,7 +57,7 @@ class Grounding(Protocol):
         ...
 
 
-class Library(Protocol):
+class Retriever(Protocol):
     """Documents that can be asked."""
 
     def ground(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localllm.cli.complete import chat_names, library_names, model_names
 from localllm.cli.main import BROKEN_RULE, INTERRUPTED, NOT_IN_DOCUMENTS
 from localllm.cli.session import Session, common_options
 from localllm.errors import ChatNotFound, InputError
@@ -24,13 +25,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("prompt", required=False)
-@click.option("-m", "--model", metavar="NAME", help="Model: a name from `localllm models list`, or a path.")
+@click.option(
+    "-m", "--model", metavar="NAME", shell_complete=model_names, help="A name from `localllm models list`, or a path."
+)
 @click.option("--draft", metavar="auto|none|NAME", help="Draft model for speculative decoding.")
 @click.option("--system", metavar="TEXT", help="System prompt.")
 @click.option("-c", "--continue", "go_on", is_flag=True, help="Go on in the chat used last.")
-@click.option("--chat", "chat_name", metavar="CHAT", help="Go on in this chat: its number or title.")
+@click.option(
+    "--chat", "chat_name", metavar="CHAT", shell_complete=chat_names, help="Go on in this chat: its number or title."
+)
 @click.option("--temporary", is_flag=True, help="Keep neither question nor answer.")
-@click.option("-d", "--docs", metavar="LIBRARY", help="Answer from the documents of this library.")
+@click.option(
+    "-d", "--docs", metavar="LIBRARY", shell_complete=library_names, help="Answer from the documents of this library."
+)
 @click.option("-r", "--rules", metavar="FILE", help="Rule set that the answer must follow: a file or a name.")
 @click.option("--schema", metavar="FILE", help="JSON Schema that the answer must follow.")
 @click.option("-n", "--max-tokens", type=click.IntRange(min=0), metavar="N", help="Most tokens of the answer.")

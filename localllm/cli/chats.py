@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localllm.cli.complete import chat_names
 from localllm.cli.session import Session, common_options, print_json
 from localllm.errors import InputError
 
@@ -42,7 +43,7 @@ def list_(session: Session, /, search: str | None, limit: int | None, deleted: b
 
 
 @command.command()
-@click.argument("chat")
+@click.argument("chat", shell_complete=chat_names)
 @common_options
 @click.pass_obj
 def show(session: Session, /, chat: str, as_json: bool) -> None:
@@ -94,7 +95,7 @@ def search(session: Session, /, query: str, limit: int, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("chats", nargs=-1)
+@click.argument("chats", nargs=-1, shell_complete=chat_names)
 @click.option("--all", "everything", is_flag=True, help="Every chat.")
 @click.option(
     "--format",
@@ -152,7 +153,7 @@ def import_(session: Session, /, path: Path, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("chat")
+@click.argument("chat", shell_complete=chat_names)
 @click.argument("title")
 @common_options
 @click.pass_obj
@@ -165,7 +166,7 @@ def rename(session: Session, /, chat: str, title: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("chats", nargs=-1, required=True)
+@click.argument("chats", nargs=-1, required=True, shell_complete=chat_names)
 @click.option("--purge", is_flag=True, help="For good: they can't be restored.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @common_options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -24,6 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 FAILED, USAGE, BROKEN_RULE, NOT_IN_DOCUMENTS, INTERRUPTED = 1, 2, 3, 4, 130
 """Exit codes; 0 is done."""
+
+
+COMPLETION = "_LOCALLLM_COMPLETE"
+"""The variable through which a shell asks for what may follow."""
 
 
 class LazyGroup(click.Group):
@@ -70,12 +75,12 @@ def main(open_app: Callable[[], int] | None = None, args: Sequence[str] | None =
     arguments = list(sys.argv[1:] if args is None else args)
     try:
         _speak_utf8()
-        if not arguments:
+        if not arguments and COMPLETION not in os.environ:
             if open_app is not None and sys.stdin.isatty() and sys.stdout.isatty():
                 return open_app()
             click.echo(cli.get_help(click.Context(cli, info_name="localllm")), err=True)
             return USAGE
-        result = cli.main(arguments, prog_name="localllm", standalone_mode=False)
+        result = cli.main(arguments, prog_name="localllm", complete_var=COMPLETION, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -114,8 +119,6 @@ def _report(kind: str, message: str, hint: str, arguments: Sequence[str]) -> Non
 
 def _forget_stdout() -> None:
     """The reader of our output has gone: point the descriptor elsewhere, or Python complains again at exit."""
-    import os
-
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):
