@@ -299,6 +299,29 @@ def test_two_sequences_share_a_system_prompt_without_reading_it_twice() -> None:
         engine.close()
 
 
+def test_two_answers_can_be_written_side_by_side() -> None:
+    need(CHAT)
+    engine = LocalEngine(replace(PLAIN, n_seq=2, n_ctx=512))
+    questions = ("What is light?", "Name a fish.")
+    requests = [Request((Message(Role.USER, q),), max_tokens=12, sampling=GREEDY) for q in questions]
+    try:
+        alone = [answer(engine, request)[1] for request in requests]
+        for slot in engine._slots:
+            slot.cut(engine._backend, 0)
+        ids: list[list[int]] = [[], []]
+        turns = {i: engine.stream(request) for i, request in enumerate(requests)}
+        while turns:
+            for i in list(turns):
+                event = next(turns[i], None)
+                if event is None:
+                    del turns[i]
+                elif isinstance(event, TokenEvent):
+                    ids[i] += event.token_ids
+        assert ids == alone
+    finally:
+        engine.close()
+
+
 # ---- sessions ----
 
 

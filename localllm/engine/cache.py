@@ -31,6 +31,8 @@ class Slot:
         """The chat it belongs to."""
         self.dirty = False
         """It changed since the chat was saved."""
+        self.busy = False
+        """An answer is being written in it."""
 
     def keep_prefix(self, backend: Backend, prompt: Sequence[int]) -> int:
         """Forget everything from the first token that differs from `prompt`; returns how many tokens stay.
@@ -79,13 +81,17 @@ class Slots:
         Where another chat only shares the beginning (system prompt, documents), the longest unused sequence takes that
         beginning over: both then hold it in the same cells.
         """
+        free = [s for s in self._slots if not s.busy]
+        if not free:
+            raise ValueError("every sequence is busy")
         best = max(self._slots, key=lambda s: (common_prefix(s.tokens, prompt), s.session == session, -s.used))
         shared = common_prefix(best.tokens, prompt)
-        if shared == len(best.tokens) or len(self._slots) == 1 or (session and best.session == session):
+        mine = shared == len(best.tokens) or len(self._slots) == 1 or (session and best.session == session)
+        if mine and not best.busy:
             if best.session != session:
                 give_up(best)
             return best
-        oldest = min(self._slots, key=lambda s: s.used)
+        oldest = min(free, key=lambda s: s.used)
         give_up(oldest)
         if oldest is not best and shared > common_prefix(oldest.tokens, prompt):
             if oldest.tokens:

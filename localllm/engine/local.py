@@ -108,10 +108,12 @@ class LocalEngine:
         )
         generation = Generation(self._backend, slot, job, cancel)
         self._drafting = self._drafting or controller is not None  # one answer at a time is drafted for
+        slot.busy = True
         try:
             with Watch(cancel, self._backend.abort):
                 yield from generation
         finally:
+            slot.busy = False
             if controller is not None:
                 self._drafting = False
             if request.session and self._sessions is not None:
