@@ -17,7 +17,7 @@ from localllm.events import Loading
 from localllm.settings import Paths, Settings
 
 if TYPE_CHECKING:
-    from localllm.assistant import Assistant
+    from localllm.assistant import Assistant, Retriever, Rulebook
     from localllm.history import History
 
 
@@ -106,11 +106,32 @@ def open_assistant(
     """
     from localllm.assistant import Assistant
 
+    settings = replace(settings, docs=docs or settings.docs, rules=rules or settings.rules)
+
     def opener(report: Callable[[Loading], None]) -> Engine:
         return open_engine(settings, paths, on_progress=report, spec=spec)
 
-    settings = replace(settings, docs=docs or settings.docs, rules=rules or settings.rules)
-    return Assistant(engine, opener=opener, history=history, settings=settings)
+    def find_library(name: str) -> Retriever:
+        from localllm.rag.answer import open_retriever
+
+        return open_retriever(name, paths)
+
+    def find_rules(name: str) -> Rulebook:
+        from localllm.rules.compile import open_rulebook
+
+        return open_rulebook(
+            name, paths, schema=None if schema is None else Path(schema), allow_code=settings.allow_code
+        )
+
+    return Assistant(
+        engine,
+        opener=opener,
+        history=history,
+        rules=None if schema is None else find_rules(settings.rules),
+        find_library=find_library,
+        find_rules=find_rules,
+        settings=settings,
+    )
 
 
 def purge_chat(history: History, paths: Paths, chat_id: int) -> None:

@@ -73,6 +73,10 @@ class FakeGrounding:
 class FakeLibrary:
     grounding: FakeGrounding
     asked: list[Any] = field(default_factory=list)
+    closed: bool = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def ground(
         self,
@@ -217,10 +221,11 @@ def test_the_library_knows_the_earlier_turns() -> None:
 
 def test_a_chat_names_its_library_and_its_rules() -> None:
     opened: list[str] = []
+    library = FakeLibrary(FakeGrounding())
 
     def find_library(name: str) -> FakeLibrary:
         opened.append(name)
-        return FakeLibrary(FakeGrounding())
+        return library
 
     def find_rules(name: str) -> FakeRulebook:
         opened.append(name)
@@ -230,7 +235,10 @@ def test_a_chat_names_its_library_and_its_rules() -> None:
     run(assistant)
     assert opened == []
     run(assistant, docs="work", rules="letter.toml")
-    assert sorted(opened) == ["letter.toml", "work"]
+    run(assistant, docs="work")
+    assert sorted(opened) == ["letter.toml", "work"] and not library.closed
+    assistant.close()
+    assert library.closed
 
 
 # ---- rules ----------------------------------------------------------------------------------------------------------

@@ -72,6 +72,7 @@ class Assistant:
         self.rules = rules
         self._find_library = find_library
         self._find_rules = find_rules
+        self._libraries: dict[str, Retriever] = {}
         self._slot = EngineSlot(engine, opener)
         self.last_request: Request | None = None
         """The request of the newest answer, as it went to the engine."""
@@ -96,8 +97,11 @@ class Assistant:
         self._slot.replace(opener)
 
     def close(self) -> None:
-        """Close the engine. The history stays open: it belongs to the caller."""
+        """Close the engine and the libraries it opened. The history stays open: it belongs to the caller."""
         self._slot.close()
+        for library in self._libraries.values():
+            library.close()
+        self._libraries.clear()
 
     def __enter__(self) -> Assistant:
         return self
@@ -310,7 +314,9 @@ class Assistant:
     def _library(self, settings: Settings) -> Retriever | None:
         if self.library is not None or not settings.docs or self._find_library is None:
             return self.library
-        return self._find_library(settings.docs)
+        if settings.docs not in self._libraries:
+            self._libraries[settings.docs] = self._find_library(settings.docs)
+        return self._libraries[settings.docs]
 
     def _rulebook(self, settings: Settings) -> Rulebook | None:
         if self.rules is not None or not settings.rules or self._find_rules is None:

@@ -82,6 +82,10 @@ class Retriever(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Close the library's file; safe to call twice."""
+        ...
+
 
 # ---- rules ----------------------------------------------------------------------------------------------------------
 
