@@ -195,6 +195,20 @@ def test_without_a_terminal_the_program_prints_help_and_exits_2(run: Run) -> Non
     assert done.returncode == 2 and done.stdout == "" and "Commands:" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_an_output_that_is_full_is_one_line(env: dict[str, str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "localllm_tui", "doctor", "--json"],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=env,
+            cwd=env["PYTHONPATH"],
+        )
+    assert (done.returncode, done.stderr) == (1, b"localllm: No space left on device.\n")
+
+
 @pytest.mark.parametrize("args", [["no-such-command"], ["ask", "--no-such-flag"], ["ask", "q", "-t", "warm"]])
 def test_wrong_usage_exits_2(run: Run, args: list[str]) -> None:
     done = run(*args)

@@ -98,6 +98,11 @@ def main(open_app: Callable[[], int] | None = None, args: Sequence[str] | None =
     except LocalLLMError as error:
         _report(error.kind, error.message, error.hint, arguments)
         return FAILED
+    except OSError as error:
+        _forget_stdout()
+        where = f"{error.filename}: " if error.filename else ""
+        _report("os_error", f"{where}{error.strerror or error}.", "", [a for a in arguments if a != "--json"])
+        return FAILED
     except Exception as error:
         # A mistake of ours: still one line for the user, and the whole story with -v.
         text = " ".join(f"{type(error).__name__}: {error}".split())
