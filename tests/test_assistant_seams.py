@@ -284,6 +284,12 @@ def test_a_fault_found_at_the_end_is_tried_again_with_feedback_and_the_prompt_do
     assert finished.stats.completion_tokens == len("no stop" + "again no stop" + "done.")
 
 
+def test_the_part_that_stays_counts_against_the_token_budget() -> None:
+    engine = FakeEngine(["so far good, then bad things follow", "fine."])
+    run(Assistant(engine, rules=FakeRulebook(), settings=Settings(max_tokens=30)))
+    assert [request.max_tokens for request in engine.requests] == [30, 30 - len("so far good, then ")]
+
+
 def test_repairs_are_bounded_and_the_best_attempt_is_kept() -> None:
     engine = FakeEngine(["first", "second bad", "third bad"])
     rules = FakeRules(attempts=1)

@@ -52,7 +52,7 @@ def generate(
         grounding: Checks its citations; may hide the model's own text from the user.
         cancel: Ends the answer; the text so far is kept.
     """
-    asked = request.messages
+    asked, first = request.messages, request
     hidden = grounding is not None and grounding.hidden
     passages = grounding.passages if grounding else ()
     repaired: set[str] = set()
@@ -88,7 +88,7 @@ def generate(
             kept = text[: broken.keep]
             yield Violation(broken.rule)
             yield Repairing(broken.rule.id, attempt, kept)
-            request = replace(request, prefix=kept, ban=broken.ban)
+            request = replace(request, prefix=kept, ban=broken.ban, max_tokens=_left(engine, first, kept))
             continue
         assert done is not None, "a stream ends with GenerationDone"
         stats = _add(stats, replace(done.stats, completion_tokens=done.stats.completion_tokens + given_up))
@@ -121,7 +121,15 @@ def generate(
             messages=_with_feedback(asked, repair.feedback),
             prefix=repair.kept,
             ban=repair.ban,
+            max_tokens=_left(engine, first, repair.kept),
         )
+
+
+def _left(engine: Engine, first: Request, kept: str) -> int:
+    """What is left of the token budget behind the part that stays, at least one; 0 for no limit."""
+    if not first.max_tokens:
+        return 0
+    return max(1, first.max_tokens - engine.count_tokens(kept.removeprefix(first.prefix)))
 
 
 def _candidate(checked: Checked, reason: FinishReason, stats: Stats, grounded: Grounded | None) -> Generated:
