@@ -74,6 +74,24 @@ def test_the_machine_is_looked_at_four_times_a_second_at_most() -> None:
     assert governor.n_threads == 2
 
 
+def test_a_program_that_has_just_ended_is_no_reason_to_hold_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    governor = ThreadGovernor(2, Scripted(2.0))
+    monkeypatch.setattr(threads, "running_now", lambda: 0)
+    governor.look(at_rest=True)
+    assert governor.n_threads == 2
+    monkeypatch.setattr(threads, "running_now", lambda: 2)
+    governor.look(at_rest=True)
+    assert governor.n_threads == 1
+
+
+def test_a_busy_machine_is_busy_for_a_minute_and_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for load, running, busy in ((2.0, 2, True), (2.0, 0, False), (0.1, 2, False), (2.0, None, True)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0, 0))
+        monkeypatch.setattr(threads, "running_now", lambda running=running: running)
+        assert threads.machine_is_busy() is busy
+
+
 def test_our_own_work_is_not_that_of_others() -> None:
     others = OtherPrograms()
     if not others.works:

@@ -36,7 +36,7 @@ class LlamaBackend(Context):
     def look_around(self) -> None:
         """Adapt the thread count to what other programs use now; called before a prompt is read, and when idle."""
         governor = self._governor
-        if governor is not None and governor.look():
+        if governor is not None and governor.look(at_rest=True):
             self.set_threads(governor.n_threads, governor.n_threads)
 
     def decode(self, seq: int, tokens: Sequence[int], pos: int, n_outputs: int) -> bool:

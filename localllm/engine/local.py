@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ from localllm.engine.sampling import TokenSampler
 from localllm.engine.sessions import SessionStore, file_fingerprint
 from localllm.engine.template import ChatTemplate
 from localllm.engine.watch import Watch
-from localllm.errors import EngineClosed
+from localllm.errors import EngineClosed, GenerationError
 from localllm.events import Message, Role
 from localllm.llama.devices import version
 from localllm.llama.log import native_log
@@ -62,6 +63,8 @@ class LocalEngine:
         self._slots = Slots(spec.n_seq)
         self._answers = KnownAnswers(self._vocab.piece, self.tokenize)
         self._template = ChatTemplate(self._model.chat_template, self._vocab, self._answers.find)
+        with contextlib.suppress(GenerationError):  # compile it now, not with the first question
+            self._template.render([Message(Role.USER, "")])
         self._grammar: GrammarVocabulary | None = None
         self._sessions: SessionStore | None = None
         if spec.sessions_dir is not None and not self._model.recurrent:

@@ -61,11 +61,27 @@ def _cpu_quota(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 def machine_is_busy() -> bool:
-    """Whether others keep at least half of the cores busy; False where the system does not say."""
+    """Whether half of the cores were busy over the last minute and are now; False where the system does not say."""
+    half = max(1.0, 0.5 * (os.cpu_count() or 1))
     try:
-        return os.getloadavg()[0] >= 0.5 * (os.cpu_count() or 1)
+        if os.getloadavg()[0] < half:
+            return False
     except (OSError, AttributeError):
         return False
+    running = running_now()
+    return running is None or running >= half
+
+
+def running_now() -> int | None:
+    """Threads of others that run or want to run at this instant; None where the system does not say.
+
+    To be asked while no thread of our own but the caller's is at work.
+    """
+    try:
+        with open("/proc/loadavg", "rb") as file:  # noqa: PTH123
+            return int(file.read().split()[3].split(b"/")[0]) - 1
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 class OtherPrograms:
@@ -134,11 +150,18 @@ class ThreadGovernor:
         self._wait = 8
         self._interval = 32
 
-    def look(self) -> bool:
-        """See what others use now; returns whether `n_threads` has changed."""
+    def look(self, at_rest: bool = False) -> bool:
+        """See what others use now; returns whether `n_threads` has changed.
+
+        Args:
+            at_rest: Nothing is evaluated at the moment, so that what others used a while ago can be checked against
+                what runs at this instant: a program that has just ended is no reason to hold back.
+        """
         cores = self._others.cores() if self._others is not None and self._most > 1 else None
         if cores is None:
             return False
+        if at_rest and running_now() == 0:
+            cores = 0.0
         wanted = max(1, min(self._most, int(self._most - cores + 0.6)))
         changed = wanted != self.n_threads
         if changed:

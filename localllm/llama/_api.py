@@ -61,6 +61,7 @@ class Quick:
         self.get_embeddings_seq = _bind(lib, "llama_get_embeddings_seq", [pointer, ctypes.c_int32], pointer)
         self.sampler_apply = _bind(lib, "llama_sampler_apply", [pointer, pointer], None)
         self.is_eog = _bind(lib, "llama_vocab_is_eog", [pointer, token], ctypes.c_bool)
+        self.get_attr = _bind(lib, "llama_vocab_get_attr", [pointer, token], ctypes.c_int)
         self.seq_rm = _bind(lib, "llama_memory_seq_rm", [pointer, token, token, token], ctypes.c_bool)
         self.set_n_threads = _bind(lib, "llama_set_n_threads", [pointer, ctypes.c_int32, ctypes.c_int32], None)
         self.token_to_piece = _bind(

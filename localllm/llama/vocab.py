@@ -81,7 +81,7 @@ class Vocab:
         """Control tokens by their written form, the longest first."""
         found = {}
         for token in range(self.n_tokens):
-            if C.llama_vocab_get_attr(self._pointer, token) & _CONTROL and (text := self.text(token)):
+            if quick.get_attr(self._pointer, token) & _CONTROL and (text := self.text(token)):
                 found[text] = token
         return dict(sorted(found.items(), key=lambda item: -len(item[0])))
 
