@@ -64,6 +64,23 @@ def test_question_and_answer_are_kept_and_can_be_continued(tmp_path: Path) -> No
         assert [m.content for m in kept.path(2)] == ["other", "fourth"]
 
 
+def test_several_questions_at_once_are_all_kept(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.fake_program", "ask", f"question {n}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            cwd=ROOT,
+            env=environment(tmp_path, answers=[f"answer {n}"]),
+        )
+        for n in range(3)
+    ]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    with history(tmp_path) as kept:
+        talks = sorted([m.content for m in kept.path(chat.id)] for chat in kept.chats())
+    assert talks == [[f"question {n}", f"answer {n}"] for n in range(3)]
+
+
 def test_a_temporary_question_leaves_nothing_behind(tmp_path: Path) -> None:
     assert ask(tmp_path / "home", "secret", "--temporary", answers=["ok"]).stdout == b"ok\n"
     assert not (tmp_path / "home").exists()

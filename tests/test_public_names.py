@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import localllm
+from tests.models import CHAT, need
 
 
 def test_all_is_sorted_and_without_doubles() -> None:
@@ -45,3 +47,14 @@ def test_importing_the_package_imports_nothing_else_of_it() -> None:
 def test_the_version_is_that_of_the_changelog_and_the_project() -> None:
     root = Path(localllm.__file__).parent.parent
     assert f'version = "{localllm.__version__}"' in (root / "pyproject.toml").read_text("utf-8")
+
+
+@pytest.mark.model
+def test_the_example_of_the_package_runs(tmp_path: Path) -> None:
+    need(CHAT)
+    lines = (localllm.__doc__ or "").splitlines()
+    code = "\n".join(line[4:] for line in lines if line.startswith("    ") or not line.strip())
+    assert "open_assistant" in code and len(code.strip().splitlines()) <= 15
+    env = {**os.environ, "LOCALLLM_HOME": str(tmp_path), "LOCALLLM_DRAFT": "none"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120)
+    assert done.returncode == 0 and done.stderr == "" and "sky" in done.stdout

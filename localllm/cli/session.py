@@ -42,7 +42,10 @@ class Session:
         """The user's chats."""
         from localllm.history import History
 
-        return History(self.paths.history)
+        history = History(self.paths.history)
+        if context := click.get_current_context(silent=True):
+            context.call_on_close(history.close)
+        return history
 
     def say(self, text: str) -> None:
         """A remark for people, on standard error; silent with ``-q``."""
