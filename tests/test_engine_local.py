@@ -209,6 +209,11 @@ def test_a_raw_prompt_may_hold_control_tokens(engine: LocalEngine) -> None:
     assert done.stats.prompt_tokens == 12
 
 
+def test_an_empty_raw_prompt_is_refused(engine: LocalEngine) -> None:
+    with pytest.raises(GenerationError, match="empty"):
+        answer(engine, Request(prompt=""))
+
+
 # ---- loading ----
 
 

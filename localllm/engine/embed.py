@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -33,6 +33,7 @@ class LlamaEmbedder:
         path: A validated GGUF file of an embedding model.
         max_tokens: Tokens of one text at most, special tokens included; 0 means what the model was trained for.
         n_contexts: Texts that are evaluated at the same time, one thread each.
+        n_threads: Cores that are free now, for a text that is evaluated alone; None means `n_contexts`.
         load: As for `Model`.
 
     Raises:
@@ -40,7 +41,13 @@ class LlamaEmbedder:
     """
 
     def __init__(
-        self, path: Path, *, max_tokens: int = 0, n_contexts: int = 1, load: Literal["memory", "mmap"] = "memory"
+        self,
+        path: Path,
+        *,
+        max_tokens: int = 0,
+        n_contexts: int = 1,
+        n_threads: Callable[[], int] | None = None,
+        load: Literal["memory", "mmap"] = "memory",
     ) -> None:
         self._model = Model(path, load=load)
         trained = self._model.n_ctx_train
@@ -53,6 +60,7 @@ class LlamaEmbedder:
         ]
         self._pool = ThreadPoolExecutor(len(self._contexts), "embed") if n_contexts > 1 else None
         self._spans = SpanFinder(self._model.vocab)
+        self._n_threads = n_threads or (lambda: n_contexts)
         self._seconds_per_token = 0.0005
 
     def tokenize(self, text: str) -> list[int]:
@@ -74,8 +82,15 @@ class LlamaEmbedder:
             pass
         return rows
 
-    def embed_slices(self, texts: Sequence[str], rows: NDArray[np.float32]) -> Iterator[int]:
+    def embed_slices(
+        self, texts: Sequence[str], rows: NDArray[np.float32], gentle: Callable[[], bool] = lambda: False
+    ) -> Iterator[int]:
         """Fill `rows` a few texts at a time; yields how many are done after each group of about 40 ms.
+
+        Args:
+            texts: What to embed.
+            rows: Where the vectors go, shape (len(texts), dim).
+            gentle: Whether somebody waits for every slice, so that a long text is evaluated alone, on all cores.
 
         Raises:
             TextTooLong: Before anything is evaluated.
@@ -83,7 +98,7 @@ class LlamaEmbedder:
         ids = [self._checked(i, text) for i, text in enumerate(texts)]
         done = 0
         while done < len(ids):
-            group = self._group(ids, done)
+            group = self._group(ids, done, 1 if gentle() else len(self._contexts))
             started = time.perf_counter()
             self._evaluate(ids, range(done, done + group), rows)
             seconds = time.perf_counter() - started
@@ -101,19 +116,23 @@ class LlamaEmbedder:
             )
         return ids
 
-    def _group(self, ids: Sequence[Sequence[int]], start: int) -> int:
-        """Texts from `start` on that fit into one slice of time; at least one per context."""
+    def _group(self, ids: Sequence[Sequence[int]], start: int, least: int) -> int:
+        """Texts from `start` on that fit into one slice of time, at least `least` as far as there are any."""
         n = n_tokens = 0
         for text in ids[start:]:
             n_tokens += len(text)
-            if n >= len(self._contexts) and n_tokens * self._seconds_per_token > _SLICE:
+            if n >= least and n_tokens * self._seconds_per_token > _SLICE:
                 break
             n += 1
         return n
 
     def _evaluate(self, ids: Sequence[Sequence[int]], group: range, rows: NDArray[np.float32]) -> None:
+        first = self._contexts[0]
         if self._pool is None or len(group) == 1:
-            self._evaluate_some(self._contexts[0], ids, list(group), rows)
+            n = min(len(self._contexts), self._n_threads())
+            first.set_threads(n, n)
+            self._evaluate_some(first, ids, list(group), rows)
+            first.set_threads(1, 1)
             return
         # the longest first, each to the context with the least work so far: all end at about the same time
         shares: list[list[int]] = [[] for _ in self._contexts]

@@ -169,7 +169,10 @@ class LocalEngine:
 
             self._check_open()
             self._embedder = LlamaEmbedder(
-                self.spec.embedder, max_tokens=self._plan.embedder.max_tokens, n_contexts=cores_for_embedding()
+                self.spec.embedder,
+                max_tokens=self._plan.embedder.max_tokens,
+                n_contexts=cores_for_embedding(),
+                n_threads=lambda: self._backend.n_threads,
             )
         return self._embedder
 
@@ -216,7 +219,13 @@ class LocalEngine:
     def _prompt_ids(self, request: Request, prefix_ids: list[int]) -> list[int]:
         if request.prompt is None:
             return list(self._template.render(request.messages, request.prefix, prefix_ids=prefix_ids).token_ids)
-        return self._vocab.tokenize(request.prompt, add_special=self._vocab.add_bos, parse_special=True) + prefix_ids
+        vocab = self._vocab
+        ids = vocab.tokenize(request.prompt, parse_special=True)
+        if vocab.add_bos and ids[:1] != [vocab.bos]:
+            ids.insert(0, vocab.bos)
+        if not ids and not prefix_ids:
+            raise GenerationError("The prompt is empty.", "Write something to continue.")
+        return ids + prefix_ids
 
     def _make_matcher(self, request: Request, prefix_ids: list[int], notes: list[str]) -> Matcher | None:
         if request.constraint is None:

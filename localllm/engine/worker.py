@@ -274,7 +274,9 @@ class Worker:
     def _begin_embedding(self, number: int, texts: list[str]) -> None:
         embedder = self.engine.embedder
         rows = np.empty((len(texts), embedder.dim), np.float32)
-        self._embeddings.append(_Embedding(number, rows, embedder.embed_slices(texts, rows)))
+        self._embeddings.append(
+            _Embedding(number, rows, embedder.embed_slices(texts, rows, lambda: bool(self._streams)))
+        )
 
     def _embed_slice(self) -> None:
         task = self._embeddings[0]
