@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,10 @@ TARGET_TOKENS = 200
 TARGET_WORDS = 150
 MAX_CHUNKS = 20_000
 """Chunks of one document; what lies beyond is left out, and the document is marked partial."""
+VERSION = 1
+"""Raised when texts are cut otherwise than before."""
+_WINDOW = 50_000
+"""Characters that are tokenized at a time, so that a long text can be given up."""
 _HEADING_TOKENS = 40
 """A heading path longer than this is shortened from its outer end."""
 _SPECIAL = 2
@@ -48,19 +52,26 @@ class Chunker:
     @property
     def name(self) -> str:
         """Names the way of cutting: stored with each document, so that another way cuts it again."""
-        return f"tokens-{TARGET_TOKENS}-{self.embedder.max_tokens}-1" if self.embedder else f"words-{TARGET_WORDS}-1"
+        if self.embedder is None:
+            return f"words-{TARGET_WORDS}-{VERSION}"
+        return f"tokens-{TARGET_TOKENS}-{self.embedder.max_tokens}-{self.embedder.fingerprint[:16]}-{VERSION}"
 
-    def cut(self, mapped: TextMap) -> list[NewChunk]:
+    def cut(self, mapped: TextMap, check: Callable[[], None] = lambda: None) -> list[NewChunk]:
         """The chunks of a document, ascending by start.
+
+        Args:
+            mapped: Its text.
+            check: Called often; what it raises ends the work.
 
         Returns:
             Chunks whose spans hold text without white space at either end; at most `MAX_CHUNKS`.
         """
-        spans = self._units(mapped.text)
+        spans = self._all_units(mapped.text, check)
         starts = [start for start, _ in spans]
         prose = mapped.layout.kind == "prose"
         chunks: list[NewChunk] = []
         for start, end in self._sections(mapped, starts):
+            check()
             heading = self._heading(mapped, start, end)
             room = self._room(heading)
             pieces = _sentences(mapped.text, start, end) if prose else _lines(mapped.text, start, end)
@@ -71,6 +82,20 @@ class Chunker:
             if len(chunks) >= MAX_CHUNKS:
                 return chunks[:MAX_CHUNKS]
         return chunks
+
+    def _all_units(self, text: str, check: Callable[[], None]) -> list[tuple[int, int]]:
+        """Units of a text of any length, a window at a time: tokens do not reach over line breaks."""
+        spans: list[tuple[int, int]] = []
+        start = 0
+        while start < len(text):
+            check()
+            end = len(text) if len(text) - start <= _WINDOW else start + _WINDOW
+            if end < len(text):
+                cut = max(text.rfind("\n", start, end), text.rfind(" ", start, end) if end else -1)
+                end = cut + 1 if cut > start else end
+            spans += [(start + a, start + b) for a, b in self._units(text[start:end])]
+            start = end
+        return spans
 
     def _units(self, text: str) -> list[tuple[int, int]]:
         if self.embedder is not None:

@@ -12,14 +12,14 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from localllm.rag import opening, schema
+from localllm.rag import lease, opening, schema
 from localllm.rag.rows import Chunk, Document, Layout, ModelRow, Root, Status, TextMap, embedded_text
 from localllm.rag.segment import fts_text
 
@@ -50,6 +50,27 @@ _INSERT_CHUNK = """
 """
 _MANY = 500
 """Ids per query; SQLite allows at least 999."""
+
+
+def _nothing() -> None:
+    pass
+
+
+class FileRow(NamedTuple):
+    """What a library knows of a file."""
+
+    relpath: str
+    id: int
+    size: int
+    mtime_ns: int
+    """0 when the file may have changed within the resolution of its clock: it is hashed at the next look."""
+    inode: int
+    sha256: bytes | None
+    status: Status
+    reader: str
+    chunker: str
+    format: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +129,10 @@ class Library:
         try:
             self._db = opening.connect(path, create=create)
             self._db.row_factory = sqlite3.Row
-            if self._meta("open", 0) and not self._leased() and (faults := opening.intact(self._db)):
-                raise sqlite3.DatabaseError(f"malformed: {faults[0]}")
+            if self._meta("open", 0) and not lease.held(self._db):
+                if faults := opening.intact(self._db):
+                    raise sqlite3.DatabaseError(f"malformed: {faults[0]}")
+                self.mark_open(False)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise opening.translate(error, path) from error
@@ -261,8 +284,9 @@ class Library:
         return TextMap(zlib.decompress(rows[0]["body"]).decode(), Layout.unpack(rows[0]["layout"]))
 
     def store(
-        self, root_id: int, relpath: str, facts: FileFacts, extract: Extract, chunks: Sequence[NewChunk], chunker: str
-    ) -> int:
+        self, root_id: int, relpath: str, facts: FileFacts, extract: Extract, chunks: Sequence[NewChunk], chunker: str,
+        check: Callable[[], None] = _nothing,
+    ) -> int:  # fmt: skip
         """Write one document whole: text, chunks and keyword entries, in one transaction.
 
         Args:
@@ -272,6 +296,7 @@ class Library:
             extract: What the reader made of it.
             chunks: Ascending, inside the text.
             chunker: Name and settings of the chunker: another one cuts the text again.
+            check: Called before each chunk; what it raises undoes the whole.
 
         Returns:
             The document's id.
@@ -298,30 +323,52 @@ class Library:
             )
             db.execute("DELETE FROM chunks WHERE document_id = ?", (document_id,))
             title = " ".join(dict.fromkeys((extract.title, name)))
-            db.executemany(
-                _INSERT_CHUNK,
-                [
-                    (
-                        document_id,
-                        number,
-                        chunk.start,
-                        chunk.end,
-                        mapped.line(chunk.start),
-                        mapped.line(max(chunk.start, chunk.end - 1)),
-                        mapped.page(chunk.start),
-                        mapped.page(max(chunk.start, chunk.end - 1)),
-                        chunk.heading,
-                        chunk.n_tokens,
-                        chunk_sha256(chunk.heading, extract.text[chunk.start : chunk.end]),
-                        fts_text(f"{title} {chunk.heading}"),
-                        fts_text(extract.text[chunk.start : chunk.end]),
-                    )
-                    for number, chunk in enumerate(chunks)
-                ],
-            )
+            self._insert_chunks(document_id, mapped, title, chunks, check)
             self._release([old])
             self._changed()
         return document_id
+
+    def rechunk(self, changes: Iterable[tuple[int, Sequence[NewChunk]]], chunker: str, activate: int | None) -> None:
+        """Replace the chunks of documents whose text stays, all in one transaction.
+
+        Args:
+            changes: Ids of documents and their new chunks.
+            chunker: Name and settings of the chunker.
+            activate: The embedder whose vectors are searched from then on; None leaves it.
+        """
+        with self.writing() as db:
+            for document_id, chunks in changes:
+                row = db.execute(
+                    "SELECT content, title, relpath FROM documents WHERE id = ?", (document_id,)
+                ).fetchone()
+                if row is None or row["content"] is None:
+                    continue
+                db.execute("DELETE FROM chunks WHERE document_id = ?", (document_id,))
+                title = " ".join(dict.fromkeys((row["title"], Path(row["relpath"]).name)))
+                self._insert_chunks(document_id, self.text(row["content"]), title, chunks)
+                db.execute("UPDATE documents SET chunker = ? WHERE id = ?", (chunker, document_id))
+            if activate is not None:
+                self._set_meta("active_model", activate)
+            self._changed()
+
+    def file_rows(self, root_id: int) -> dict[str, FileRow]:
+        """What was known of each file of a root, by its path inside it."""
+        rows = self.query(
+            "SELECT relpath, id, size, mtime_ns, inode, sha256, status, reader, chunker, format, reason "
+            "FROM documents WHERE root_id = ?",
+            (root_id,),
+        )
+        return {row[0]: FileRow(*row) for row in rows}
+
+    def same_bytes(self, sha256: bytes) -> list[tuple[int, int, str, str, str]]:
+        """(id, root, relpath, reader, chunker) of the documents that were read from exactly these bytes."""
+        return [
+            tuple(row)
+            for row in self.query(
+                "SELECT id, root_id, relpath, reader, chunker FROM documents WHERE sha256 = ? AND content IS NOT NULL",
+                (sha256,),
+            )
+        ]
 
     def store_same(self, root_id: int, relpath: str, facts: FileFacts, like: int) -> int:
         """Store a file whose bytes are those of the document `like`: nothing is read, its chunks are copied."""
@@ -351,12 +398,19 @@ class Library:
         return int(document_id)
 
     def store_without_text(
-        self, root_id: int, relpath: str, facts: FileFacts, status: Status, reason: str, format: str = ""
+        self,
+        root_id: int,
+        relpath: str,
+        facts: FileFacts,
+        status: Status,
+        reason: str,
+        format: str = "",
+        reader: str = "",
     ) -> int:
         """Remember a file that has no text here, and why; chunks of an earlier version go."""
         with self.writing() as db:
             old = self._content_at(root_id, relpath)
-            extract = Extract("", Layout(), format)
+            extract = Extract("", Layout(), format, reader=reader)
             document_id = self._upsert(root_id, relpath, facts, status, reason, extract, None, "")
             if db.execute("DELETE FROM chunks WHERE document_id = ?", (document_id,)).rowcount:
                 self._changed()
@@ -559,6 +613,22 @@ class Library:
         ).fetchone()  # fmt: skip
         return int(row[0])
 
+    def _insert_chunks(
+        self, document_id: int, mapped: TextMap, title: str, chunks: Sequence[NewChunk],
+        check: Callable[[], None] = _nothing,
+    ) -> None:  # fmt: skip
+        def rows() -> Iterator[tuple[Any, ...]]:
+            for number, chunk in enumerate(chunks):
+                check()
+                text, last = mapped.text[chunk.start : chunk.end], max(chunk.start, chunk.end - 1)
+                yield (
+                    document_id, number, chunk.start, chunk.end, mapped.line(chunk.start), mapped.line(last),
+                    mapped.page(chunk.start), mapped.page(last), chunk.heading, chunk.n_tokens,
+                    chunk_sha256(chunk.heading, text), fts_text(f"{title} {chunk.heading}"), fts_text(text),
+                )  # fmt: skip
+
+        self._db.executemany(_INSERT_CHUNK, rows())
+
     def _content_at(self, root_id: int, relpath: str) -> bytes | None:
         row = self._db.execute(
             "SELECT content FROM documents WHERE root_id = ? AND relpath = ?", (root_id, relpath)
@@ -586,9 +656,6 @@ class Library:
         self._db.execute(
             "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
         )
-
-    def _leased(self) -> bool:
-        return bool(self._db.execute("SELECT count(*) FROM lease").fetchone()[0])
 
     def _in(self, sql: str, ids: Iterable[int]) -> list[sqlite3.Row]:
         wanted, rows = list(dict.fromkeys(ids)), []

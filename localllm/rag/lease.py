@@ -63,17 +63,32 @@ class Lease:
         self._beaten = time.monotonic()
 
     def beat(self) -> None:
-        """Say that we are alive; costs nothing when called often."""
+        """Say that we are alive; costs nothing when called often.
+
+        Raises:
+            LibraryBusy: The lease was lost: another computer took this process for dead.
+        """
         if time.monotonic() - self._beaten < HEARTBEAT_SECONDS:
             return
         with self._library.writing() as db:
-            db.execute("UPDATE lease SET heartbeat = ? WHERE token = ?", (time.time(), self._token))
+            kept = db.execute("UPDATE lease SET heartbeat = ? WHERE token = ?", (time.time(), self._token)).rowcount
+        if not kept:
+            raise LibraryBusy(
+                "Another process took over the indexing of this library while this one stood still.",
+                "Its work stays; sync again when it is done.",
+            )
         self._beaten = time.monotonic()
 
     def release(self) -> None:
         """Give it back; no error when it was lost."""
         with self._library.writing() as db:
             db.execute("DELETE FROM lease WHERE token = ?", (self._token,))
+
+
+def held(db: sqlite3.Connection) -> bool:
+    """Whether a living process is indexing."""
+    row = db.execute("SELECT host, pid, process_start, heartbeat FROM lease").fetchone()
+    return row is not None and _alive(row)
 
 
 def _alive(row: sqlite3.Row) -> bool:

@@ -14,6 +14,8 @@ import struct
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +23,7 @@ from localllm.rag.index import Extract
 from localllm.rag.readers.limits import LIMITS, Unreadable
 
 _HEADER = struct.Struct("<Q")
+_CHECK_SECONDS = 0.1
 
 
 class ReaderProcess:
@@ -36,8 +39,13 @@ class ReaderProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: queue.Queue[bytes | None] = queue.Queue()
 
-    def read(self, path: Path, format: str) -> Extract:
+    def read(self, path: Path, format: str, check: Callable[[], None] = lambda: None) -> Extract:
         """Read one file.
+
+        Args:
+            path: The file.
+            format: Name of its reader.
+            check: Called ten times a second while waiting; what it raises ends the process.
 
         Raises:
             Unreadable: With the reason: what the reader said, or that it took too long or too much memory.
@@ -51,11 +59,7 @@ class ReaderProcess:
             process = self._start()
             assert process.stdin is not None
             _send(process.stdin, (str(path), format))
-        try:
-            raw = self._answers.get(timeout=self._seconds)
-        except queue.Empty:
-            self.close()
-            raise Unreadable(f"took more than {self._seconds:g} s to read", skipped=False) from None
+        raw = self._wait(check)
         if raw is None:
             self.close()
             raise Unreadable("its reader crashed", skipped=False)
@@ -64,6 +68,19 @@ class ReaderProcess:
             raise answer
         assert isinstance(answer, Extract)
         return answer
+
+    def _wait(self, check: Callable[[], None]) -> bytes | None:
+        end = time.monotonic() + self._seconds
+        try:
+            while (left := end - time.monotonic()) > 0:
+                check()
+                with contextlib.suppress(queue.Empty):
+                    return self._answers.get(timeout=min(left, _CHECK_SECONDS))
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        raise Unreadable(f"took more than {self._seconds:g} s to read", skipped=False)
 
     def close(self) -> None:
         """End the process; safe to call twice."""

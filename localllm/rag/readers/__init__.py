@@ -39,9 +39,10 @@ FORMATS = {suffix: name for name, suffixes in _BY_SUFFIX.items() for suffix in s
 _BY_NAME = {"readme": "text", "license": "text", "changelog": "text", "makefile": "code", "dockerfile": "code"}
 
 
-def format_of(path: Path) -> str | None:
+def format_of(name: str) -> str | None:
     """The reader for a file by its name; None when there is none."""
-    return FORMATS.get(path.suffix.lower()) or (None if path.suffix else _BY_NAME.get(path.name.lower()))
+    stem, dot, suffix = name.lower().rpartition(".")
+    return FORMATS.get(dot + suffix) if stem else _BY_NAME.get(suffix)
 
 
 def reader_name(format: str) -> str:
