@@ -120,7 +120,11 @@ def open_assistant(
         from localllm.rules.compile import open_rulebook
 
         return open_rulebook(
-            name, paths, schema=None if schema is None else Path(schema), allow_code=settings.allow_code
+            name,
+            paths,
+            schema=None if schema is None else Path(schema),
+            allow_code=settings.allow_code,
+            audit_texts=settings.audit_texts,
         )
 
     return Assistant(

@@ -202,6 +202,29 @@ def test_beyond_the_fuel_limit_is_an_error_and_no_silence(
             m.commit(ids(vocabulary, "ab"))
 
 
+def test_a_wish_to_end_is_led_to_a_legal_end(vocabulary: GrammarVocabulary) -> None:
+    m = matcher(vocabulary, "lark", "start: /(?s:.)*pump(?s:.)*Bye\\./", closers=(".", " pump", "\n\nBye."))
+    m.commit(ids(vocabulary, "The seal is worn"))
+    end = vocabulary.end_tokens[0]
+    assert m.legal_prefix([end]) == 0
+    way = m.forced()
+    assert vocabulary.tokenizer.decode_str(way) in (" pump\n\nBye.", ". pump\n\nBye.")
+    assert m.mask().nonzero()[0].tolist() == way[:1]
+    m.commit(way[:1])
+    m.commit(m.forced())
+    assert m.accepting
+    assert m.stopped
+
+
+def test_without_a_wish_to_end_closers_change_nothing(vocabulary: GrammarVocabulary) -> None:
+    m = matcher(vocabulary, "lark", "start: /(?s:.)*Bye\\./", closers=(" Bye.",))
+    tokens = ids(vocabulary, "The seal is worn")
+    assert m.legal_prefix(tokens) == len(tokens)
+    m.commit(tokens)
+    assert m.forced() == []
+    assert m.closing(20) == ids(vocabulary, " Bye.")
+
+
 def test_keywords_that_are_left_out_are_named(vocabulary: GrammarVocabulary) -> None:
     m = matcher(vocabulary, "json_schema", '{"type": "array", "uniqueItems": true, "not": {"maxItems": 1}}')
     assert any("uniqueItems" in note for note in m.notes)

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from localllm.engine.protocol import Cancel, ConstraintSpec, Engine
-from localllm.events import Citation, FinishReason, Message, Passage, RuleVerdict, Span, Verdict
+from localllm.events import Citation, FinishReason, Message, Passage, Span
+from localllm.rules.outcome import Broken as Broken
+from localllm.rules.outcome import Checked as Checked
+from localllm.rules.outcome import Repair as Repair
 from localllm.settings import Settings
 
 # ---- documents ------------------------------------------------------------------------------------------------------
@@ -88,42 +91,6 @@ class Retriever(Protocol):
 
 
 # ---- rules ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A rule is lost at this point of the answer, whatever follows."""
-
-    rule: RuleVerdict
-    keep: int
-    """Characters of the answer, from its beginning, that are still good."""
-    ban: tuple[str, ...] = ()
-    """The continuations that must not come again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """How an answer that broke a rule is tried again."""
-
-    rule_id: str
-    kept: str = ""
-    """The good beginning that stays."""
-    ban: tuple[str, ...] = ()
-    feedback: str = ""
-    """Told to the model: the rule, the fault, measured and required value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """The verdict on a whole answer, and what may be done about it."""
-
-    text: str
-    """After deterministic fixes."""
-    verdict: Verdict
-    repair: Repair | None = None
-    reject: bool = False
-    """The answer must not be shown."""
-    notes: tuple[str, ...] = ()
 
 
 class Monitor(Protocol):

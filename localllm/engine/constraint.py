@@ -24,6 +24,9 @@ MAX_SOURCE = 1 << 20
 MAX_DEPTH = 120
 """Nesting of a schema. Deeper ones are refused: recursive walks over them must stay far from any stack limit."""
 
+_MAX_CLOSER = 400
+"""Tokens that closers may take."""
+
 SEPARATORS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """JSON is written in one line with these separators: a model can't pad it, and punctuation is mostly forced."""
 
@@ -123,7 +126,7 @@ def _compile(spec: ConstraintSpec, vocabulary: GrammarVocabulary) -> GrammarMatc
         raw = LLMatcher(vocabulary.tokenizer, grammar, log_level=0, limits=_limits())
         if not raw.is_error():
             warnings = tuple(line for w in raw.get_grammar_warnings() if (line := _first_line(w)))
-            return GrammarMatcher(raw, vocabulary, notes + warnings, json=spec.kind == "json_schema")
+            return GrammarMatcher(raw, vocabulary, notes + warnings, spec.kind == "json_schema", spec.closers)
         complaint = complaint or _first_line(raw.get_error())
         last = _first_line(raw.get_error())
         if "nsatisfiable" in last:
@@ -196,18 +199,35 @@ class GrammarMatcher:
     """
 
     def __init__(
-        self, raw: Any, vocabulary: GrammarVocabulary, notes: tuple[str, ...] = (), json: bool = False
+        self,
+        raw: Any,
+        vocabulary: GrammarVocabulary,
+        notes: tuple[str, ...] = (),
+        json: bool = False,
+        closers: tuple[str, ...] = (),
     ) -> None:
         self._raw = raw
         self._json = json
+        self._closers = closers
+        self._ending: list[int] = []
+        self._ended = False
         self._vocabulary = vocabulary
         self.notes = notes
         self._way_out: list[int] | None = None
 
     def legal_prefix(self, tokens: Sequence[int]) -> int:
-        """How many of these tokens may follow, in order. End tokens are legal where the answer may end."""
+        """How many of these tokens may follow, in order. End tokens are legal where the answer may end.
+
+        A single end token that is refused is a wish to end: where the spec names closers that lead to a legal end, the
+        matcher allows nothing else from here on, and stops there.
+        """
+        if self._ending:
+            ahead = self._ending[: len(tokens)]
+            return next((i for i, (a, b) in enumerate(zip(ahead, tokens, strict=False)) if a != b), len(ahead))
         legal = int(self._raw.validate_tokens(list(tokens)))
         self._check()
+        if self._closers and legal == 0 and len(tokens) == 1 and tokens[0] in self._vocabulary.end_tokens:
+            self._ending = self._by_closers(_MAX_CLOSER) or []
         return legal
 
     def commit(self, tokens: Sequence[int]) -> None:
@@ -222,17 +242,27 @@ class GrammarMatcher:
         if self._way_out is not None:
             follows = self._way_out[: len(ids)] == ids
             self._way_out = self._way_out[len(ids) :] if follows else None
+        if self._ending:
+            follows = self._ending[: len(ids)] == ids
+            self._ending = self._ending[len(ids) :] if follows else []
+            self._ended = follows and not self._ending
         if not self._raw.consume_tokens(ids):
             raise ConstraintRefused(f"The answer left the grammar: {_first_line(self._raw.get_error())}.")
 
     def mask(self) -> NDArray[np.bool_]:
         """True for every token id that may come next, shape (n_vocab,)."""
+        if self._ending:
+            only = np.zeros(self._vocabulary.n_vocab, np.bool_)
+            only[self._ending[0]] = True
+            return only
         packed = np.frombuffer(self._raw.compute_bitmask(), np.uint8)
         self._check()
         return np.unpackbits(packed, count=self._vocabulary.n_vocab, bitorder="little").view(np.bool_)
 
     def forced(self) -> list[int]:
         """Tokens that must come next, possibly none."""
+        if self._ending:
+            return list(self._ending)
         tokens: list[int] = self._raw.compute_ff_tokens()
         self._check()
         return tokens
@@ -245,13 +275,38 @@ class GrammarMatcher:
     @property
     def stopped(self) -> bool:
         """The answer must end here."""
-        return bool(self._raw.is_stopped())
+        return self._ended or bool(self._raw.is_stopped())
 
     def closing(self, limit: int) -> list[int] | None:
         """A shortest known way to a legal end in at most `limit` tokens, or None. Empty where the answer may end."""
+        if self._ending:
+            return list(self._ending) if len(self._ending) <= limit else None
+        if self._way_out is None and self._closers and not self.accepting:
+            self._way_out = self._by_closers(limit)
         if self._way_out is None:
             self._way_out = shortest_closing(self._raw, self._vocabulary.closing_order, limit, self._json)
         return list(self._way_out) if self._way_out is not None and len(self._way_out) <= limit else None
+
+    def _by_closers(self, limit: int) -> list[int] | None:
+        """The end that the closers lead to: as few of them as do, the last ones first."""
+        best: list[int] | None = None
+        for first in range(len(self._closers) - 1, -1, -1):
+            copy, path = self._raw.deep_copy(), []
+            for text in self._closers[first:]:
+                ids = self.ids_of(text.encode())
+                if copy.validate_tokens(ids) == len(ids) and copy.consume_tokens(ids):
+                    path += ids
+                    if copy.is_accepting():
+                        break
+            if path and not copy.is_accepting():
+                path += shortest_closing(copy, self._vocabulary.closing_order, 8, self._json) or []
+            if path and len(path) <= limit and self._accepts(path) and (best is None or len(path) < len(best)):
+                best = path
+        return best
+
+    def _accepts(self, path: list[int]) -> bool:
+        copy = self._raw.deep_copy()
+        return bool(copy.consume_tokens(path)) and bool(copy.is_accepting())
 
     # -- used by DelayedMatcher --
 

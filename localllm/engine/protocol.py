@@ -95,6 +95,8 @@ class ConstraintSpec:
     """Steer to the shortest legal end when the token budget runs out."""
     mask_first: bool = False
     """Mask the logits before sampling, for exactness at temperature above 0, instead of sample-then-check."""
+    closers: tuple[str, ...] = ()
+    """Texts that lead to a legal end, in order: written where the model wants to end and may not yet."""
 
 
 @dataclass(frozen=True, slots=True)

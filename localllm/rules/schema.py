@@ -1,0 +1,222 @@
+"""JSON Schemas: which keywords can be enforced while decoding, and the independent check of a finished answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from localllm.errors import RuleSyntax
+
+MAX_CHARS = 1 << 20
+MAX_DEPTH = 120
+
+ENFORCED = frozenset(
+    "type properties required additionalProperties patternProperties minProperties maxProperties items prefixItems"
+    " minItems maxItems enum const minLength maxLength pattern minimum maximum exclusiveMinimum exclusiveMaximum"
+    " multipleOf anyOf allOf $ref $defs definitions additionalItems".split()
+)
+ANNOTATIONS = frozenset(
+    "$schema $id $anchor $comment title description default examples deprecated readOnly writeOnly contentMediaType"
+    " contentEncoding $vocabulary id".split()
+)
+FORMATS = frozenset("date-time time date duration email hostname ipv4 ipv6 uuid uri".split())
+"""Formats that llguidance enforces; it refuses a schema with any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordReport:
+    """What becomes of one keyword of a schema."""
+
+    pointer: str
+    keyword: str
+    where: str
+    """``decode`` (enforced while decoding), ``check`` (checked afterwards), ``note`` (an annotation: says nothing)."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A schema, ready for decoding and checking."""
+
+    schema: Any
+    source: str
+    """What the decoder gets: the schema itself, or ``{}`` (any JSON) where it can't be enforced at all."""
+    keywords: tuple[KeywordReport, ...]
+    refused: str = ""
+    """Why nothing of it can be enforced while decoding; empty where something is."""
+
+
+def load_schema(text: str, where: str) -> Any:
+    """A schema from JSON text, validated against its own meta-schema.
+
+    Raises:
+        RuleSyntax: It is no JSON, no valid schema, too large or too deep.
+    """
+    if len(text) > MAX_CHARS:
+        raise RuleSyntax(f"{where}: the schema has {len(text):,} characters; {MAX_CHARS:,} are allowed.")
+    try:
+        schema = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise RuleSyntax(f"{where}: this is no JSON: {str(error)[:200]}.", "A schema is a JSON document.") from error
+    return check_schema(schema, where)
+
+
+def check_schema(schema: Any, where: str) -> Any:
+    """The schema, if it is one.
+
+    Raises:
+        RuleSyntax: It is not a valid JSON Schema, or nested too deeply.
+    """
+    import jsonschema
+
+    if _depth(schema) > MAX_DEPTH:
+        raise RuleSyntax(f"{where}: the schema is nested more than {MAX_DEPTH} levels deep.")
+    if not isinstance(schema, (dict, bool)):
+        raise RuleSyntax(f"{where}: a schema is an object, not {type(schema).__name__}.")
+    try:
+        _validator_class(schema).check_schema(schema)
+    except jsonschema.SchemaError as error:
+        path = "/".join(map(str, error.absolute_path))
+        raise RuleSyntax(f"{where}: not a valid JSON Schema at /{path}: {_short(error.message)}.") from error
+    return schema
+
+
+def _validator_class(schema: Any) -> Any:
+    import jsonschema
+
+    return jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+
+
+def errors_of(schema: Any, value: Any, limit: int = 5) -> list[tuple[str, str]]:
+    """JSON pointer and message of each fault of `value`; formats are checked, remote references are refused.
+
+    A check that can't be made (an unresolved reference, a pattern that is no pattern) is a fault, never a pass.
+    """
+    import referencing
+
+    kind = _validator_class(schema)
+    validator = kind(schema, format_checker=kind.FORMAT_CHECKER, registry=referencing.Registry())
+    found = []
+    try:
+        for error in validator.iter_errors(value):
+            found.append(("/" + "/".join(map(str, error.absolute_path)), _short(error.message)))
+            if len(found) >= limit:
+                break
+    except Exception as error:  # whatever the validator could not do, the value did not pass
+        found.append(("/", f"the schema could not be applied: {_short(str(error))}"))
+    return found
+
+
+def has_risky_pattern(schema: Any) -> bool:
+    """Whether a pattern in it may take exponential time in a backtracking engine."""
+    from localllm.rules.code_process import risky
+
+    for _, keyword, value in _walk(schema):
+        if keyword == "pattern" and isinstance(value, str) and risky(value):
+            return True
+        if keyword == "patternProperties" and isinstance(value, dict) and any(map(risky, value)):
+            return True
+    return False
+
+
+@lru_cache(maxsize=64)
+def _prepare(text: str) -> Prepared:
+    from llguidance import LLMatcher
+
+    schema = json.loads(text)
+    source = "{}" if schema is True else text
+    options: tuple[dict[str, bool], ...] = (
+        {},
+        {"coerce_one_of": True},
+        {"coerce_one_of": True, "lenient": True},
+    )
+    failure = ""
+    for i, option in enumerate(options):
+        try:
+            wrong, messages = LLMatcher.validate_grammar_with_warnings(
+                LLMatcher.grammar_from_json_schema(source, overrides=option)
+            )
+        except ValueError as error:
+            wrong, messages = True, [str(error)]
+        if not wrong:
+            return Prepared(schema, source, tuple(_report(schema, i, messages)))
+        failure = messages[0] if messages else "unknown reason"
+        if "nsatisfiable" in failure:
+            break
+    reason = _short(failure)
+    return Prepared(schema, "{}", tuple(_all_checked(schema, reason)), reason)
+
+
+def prepare(schema: Any) -> Prepared:
+    """Find out what of a schema can be enforced, without a model."""
+    return _prepare(json.dumps(schema, ensure_ascii=False))
+
+
+def _report(schema: Any, step: int, messages: list[str]) -> Iterator[KeywordReport]:
+    said = " ".join(messages)
+    for pointer, keyword, value in _walk(schema):
+        if keyword in ANNOTATIONS:
+            yield KeywordReport(pointer, keyword, "note")
+        elif keyword == "oneOf":
+            if step == 0:
+                yield KeywordReport(pointer, keyword, "decode")
+            else:
+                yield KeywordReport(
+                    pointer, keyword, "check", "enforced as anyOf; that only one matches is checked after"
+                )
+        elif keyword == "format":
+            known = value in FORMATS
+            yield KeywordReport(pointer, keyword, "decode" if known else "check", "" if known else f"format {value!r}")
+        elif keyword in ENFORCED:
+            yield KeywordReport(pointer, keyword, "decode")
+        elif keyword in said or step == 2:
+            yield KeywordReport(pointer, keyword, "check", "not enforced while decoding")
+        else:
+            yield KeywordReport(pointer, keyword, "check", "unknown to the decoder")
+
+
+def _all_checked(schema: Any, reason: str) -> Iterator[KeywordReport]:
+    for pointer, keyword, _ in _walk(schema):
+        yield KeywordReport(pointer, keyword, "note" if keyword in ANNOTATIONS else "check", reason)
+
+
+_MAPS = frozenset(("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"))
+_LISTS = frozenset(("anyOf", "allOf", "oneOf", "prefixItems"))
+_SINGLE = frozenset(
+    "items additionalProperties additionalItems not if then else contains propertyNames unevaluatedItems"
+    " unevaluatedProperties contentSchema".split()
+)
+
+
+def _walk(schema: Any, pointer: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Pointer, keyword and value of every keyword, in document order."""
+    if not isinstance(schema, dict):
+        return
+    for keyword, value in schema.items():
+        yield pointer, keyword, value
+        here = f"{pointer}/{keyword}"
+        if keyword in _MAPS and isinstance(value, dict):
+            for name, inner in value.items():
+                yield from _walk(inner, f"{here}/{name}")
+        elif (keyword in _LISTS or keyword == "items") and isinstance(value, list):
+            for i, inner in enumerate(value):
+                yield from _walk(inner, f"{here}/{i}")
+        elif keyword in _SINGLE:
+            yield from _walk(value, here)
+
+
+def _depth(value: Any) -> int:
+    deepest, layer = 0, [value]
+    while layer:
+        deepest += 1
+        layer = [
+            inner for v in layer if isinstance(v, (dict, list)) for inner in (v.values() if isinstance(v, dict) else v)
+        ]
+    return deepest
+
+
+def _short(message: str) -> str:
+    return message.strip().split("\n", 1)[0][:200].rstrip(".")
