@@ -55,7 +55,7 @@ def check(
     path = Path(file)
     if file != "-" and path.is_dir():
         return _fixtures(session, book, path, as_json)
-    text = (sys.stdin.read() if file == "-" else _read(path)).removesuffix("\n")  # files end with a line end, answers don't
+    text = (sys.stdin.read() if file == "-" else _read(path)).removesuffix("\n")
     if fix:
         text, _ = book.fix(text, context)
     verdict = book.check(text, context, stage)
