@@ -48,6 +48,8 @@ def test_greedy_tokens_equal_those_of_the_high_level_class(engine: LocalEngine) 
     from llama_cpp import Llama
 
     prompt = list(engine.render(SKY).token_ids)
+    for slot in engine._slots:
+        slot.cut(engine._backend, 0)
     _, ids, done = answer(engine, Request(SKY, max_tokens=96, sampling=GREEDY))
     reference = Llama(
         str(CHAT), n_ctx=2048, n_threads=1, n_threads_batch=1, n_batch=512, flash_attn=True, verbose=False

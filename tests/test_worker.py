@@ -146,6 +146,7 @@ def test_embedding_goes_on_beside_an_answer(engine: WorkerEngine) -> None:
     embedder = engine.embedder
     assert embedder is not None
     texts = [f"Sentence number {i} is about pumps and seals." for i in range(40)]
+    answer(engine, Request(SKY, max_tokens=2, sampling=GREEDY))  # both answers below find the prompt read
     rows: list[object] = []
     thread = threading.Thread(target=lambda: rows.append(embedder.embed(texts)))
     events = engine.stream(Request(SKY, max_tokens=40, sampling=GREEDY))
