@@ -1,0 +1,110 @@
+"""Six kinds of text to generate, from sure copies to free prose, for the benchmark of speculation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from localllm.engine.protocol import RenderedPrompt, Request, Sampling
+from localllm.events import Message, Role
+
+PASSAGES = (
+    "The lantern of Morrow Bay was built in 1847 by Ines Calloway, a glassmaker who had lost two brothers to the rocks "
+    "below the cliff. She ground the lens herself over eleven winters, and the light could be seen for nineteen miles "
+    "on a clear night. When the harbour company refused to pay for oil, she sold her workshop and kept the flame alive "
+    "with whale fat and candle ends. In 1872 the tower burned, but the lens survived, wrapped in wet sailcloth by the "
+    "keeper's daughter, and it stands today in the hall of the fishermen's guild.",
+    "Article 7. The tenant shall keep the premises in good repair and shall not alter the walls, floors or windows "
+    "without the written consent of the landlord. Article 8. Rent is due on the third working day of each month and "
+    "is paid by bank transfer. Article 9. If the rent is late by more than fourteen days, the landlord may charge "
+    "interest at four per cent per year. Article 10. Either party may end this agreement with three months' notice, given in "
+    "writing and received before the first day of the month.",
+)
+CODE = """def mean(values):
+    total = 0
+    for value in values:
+        total = total + value
+    return total / len(values)
+
+
+def variance(values):
+    centre = mean(values)
+    total = 0
+    for value in values:
+        total = total + (value - centre) ** 2
+    return total / len(values)
+"""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Some prompts of one kind."""
+
+    name: str
+    prompts: tuple[str, ...]
+    raw: bool = False
+    """The prompts are continued as they are, without the chat template."""
+    temperature: float = 0.0
+    corpus: tuple[str, ...] = ()
+
+    def request(self, prompt: str, n: int, speculation: str, seed: int = 1) -> Request:
+        sampling = Sampling(temperature=self.temperature, seed=seed)
+        mode = "auto" if speculation == "auto" else "none"
+        if self.raw:
+            return Request(
+                prompt=prompt, max_tokens=n, sampling=sampling, corpus=self.corpus,
+                speculation="auto" if mode == "auto" else "none",
+            )  # fmt: skip
+        return Request(
+            (Message(Role.USER, prompt),), max_tokens=n, sampling=sampling, corpus=self.corpus,
+            speculation="auto" if mode == "auto" else "none",
+        )  # fmt: skip
+
+    def text(self, prompt: str, render: Callable[[Sequence[Message]], RenderedPrompt]) -> str:
+        """The prompt as the model sees it, for peers."""
+        return prompt if self.raw else render((Message(Role.USER, prompt),)).text
+
+
+def _copied(passage: str) -> str:
+    """Quoted twice already and begun a third time: what follows is a copy, even by a very small model."""
+    return f'"{passage}"\n\n"{passage}"\n\n"{" ".join(passage.split()[:6])}'
+
+
+WORKLOADS = {
+    w.name: w
+    for w in (
+        Workload("copy", tuple(_copied(p) for p in PASSAGES), raw=True),
+        Workload(
+            "quote",
+            tuple(f"Repeat this text word for word, and nothing else:\n\n{p}" for p in PASSAGES),
+        ),
+        Workload(
+            "code",
+            (f"Rename the variable total to result in this Python code and show all of it:\n\n```python\n{CODE}```",),
+        ),
+        Workload(
+            "json",
+            (
+                "Write a JSON array of eight objects with the keys id, name, city and age, for eight invented people.",
+                f"Turn each sentence into a JSON object with the keys number and text:\n\n{PASSAGES[1]}",
+            ),
+        ),
+        Workload("summary", tuple(f"Summarise this text in five sentences:\n\n{p}" for p in PASSAGES)),
+        Workload(
+            "prose", ("Tell me a long story about a lighthouse keeper.", "Why is the sky blue? Explain at length.")
+        ),
+        Workload("prose-0.8", ("Tell me a long story about a lighthouse keeper.",), temperature=0.8),
+    )
+}
+
+
+def share_copied(prompt: Sequence[int], answer: Sequence[int], order: int = 3) -> float:
+    """Share of the answer's tokens that continue a place of the prompt: their `order` predecessors stand there too."""
+    seen: dict[tuple[int, ...], set[int]] = {}
+    text = list(prompt)
+    for i in range(order, len(text)):
+        seen.setdefault(tuple(text[i - order : i]), set()).add(text[i])
+    text += answer
+    start = len(prompt)
+    hits = sum(text[i] in seen.get(tuple(text[i - order : i]), ()) for i in range(start, len(text)))
+    return hits / max(len(answer), 1)
