@@ -14,11 +14,11 @@ PASSAGES = (
     "on a clear night. When the harbour company refused to pay for oil, she sold her workshop and kept the flame alive "
     "with whale fat and candle ends. In 1872 the tower burned, but the lens survived, wrapped in wet sailcloth by the "
     "keeper's daughter, and it stands today in the hall of the fishermen's guild.",
-    "Article 7. The tenant shall keep the premises in good repair and shall not alter the walls, floors or windows "
-    "without the written consent of the landlord. Article 8. Rent is due on the third working day of each month and "
-    "is paid by bank transfer. Article 9. If the rent is late by more than fourteen days, the landlord may charge "
-    "interest at four per cent per year. Article 10. Either party may end this agreement with three months' notice, given in "
-    "writing and received before the first day of the month.",
+    "Article 7. The tenant shall keep the premises in good repair and shall not alter the walls, floors or "
+    "windows without the written consent of the landlord. Article 8. Rent is due on the third working day of each "
+    "month and is paid by bank transfer. Article 9. If the rent is late by more than fourteen days, the landlord "
+    "may charge interest at four per cent per year. Article 10. Either party may end this agreement with three "
+    "months' notice, given in writing and received before the first day of the month.",
 )
 CODE = """def mean(values):
     total = 0
