@@ -428,9 +428,11 @@ class Library:
     def move(self, document_id: int, root_id: int, relpath: str, facts: FileFacts) -> None:
         """The file has another name or place: its chunks stay, only their titles are written again."""
         with self.writing() as db:
-            db.execute(
-                "DELETE FROM documents WHERE root_id = ? AND relpath = ? AND id != ?", (root_id, relpath, document_id)
-            )
+            there = db.execute(
+                "SELECT id FROM documents WHERE root_id = ? AND relpath = ? AND id != ?",
+                (root_id, relpath, document_id),
+            ).fetchall()
+            self.delete_documents([row[0] for row in there])
             db.execute(
                 "UPDATE documents SET root_id = ?, relpath = ?, size = ?, mtime_ns = ?, inode = ? WHERE id = ?",
                 (root_id, relpath, facts.size, facts.mtime_ns, facts.inode, document_id),
@@ -533,6 +535,15 @@ class Library:
             )[0][0]
         )
 
+    def without_vector(self, model_id: int, chunks: Sequence[bytes]) -> list[bytes]:
+        """Those of these chunk hashes that this embedder has not read yet, in order."""
+        have: set[bytes] = set()
+        for i in range(0, len(chunks), _MANY):
+            part = chunks[i : i + _MANY]
+            sql = f"SELECT chunk_sha256 FROM embeddings WHERE model_id = ? AND chunk_sha256 IN ({_marks(part)})"
+            have |= {row[0] for row in self.query(sql, (model_id, *part))}
+        return [chunk for chunk in chunks if chunk not in have]
+
     def put_vectors(self, model_id: int, vectors: Iterable[tuple[bytes, bytes]]) -> None:
         """Store vectors: pairs of a chunk's hash and float16 little-endian numbers."""
         with self.writing() as db:
@@ -563,6 +574,22 @@ class Library:
             if n:
                 self._changed()
         return n
+
+    def purge_surplus(self) -> int:
+        """Drop vectors in use whose chunks are gone, once they are more than those that are searched."""
+        active = self.active_model
+        if active is None:
+            return 0
+        stored = self.query("SELECT count(*) FROM embeddings WHERE model_id = ?", (active.id,))[0][0]
+        searched = self.query("SELECT count(DISTINCT sha256) FROM chunks")[0][0]
+        if stored <= 2 * searched + _MANY:
+            return 0
+        with self.writing() as db:
+            n = db.execute(
+                "DELETE FROM embeddings WHERE model_id = ? AND chunk_sha256 NOT IN (SELECT sha256 FROM chunks)",
+                (active.id,),
+            ).rowcount
+        return int(n)
 
     # ---- health -----------------------------------------------------------------------------------------------------
 

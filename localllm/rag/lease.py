@@ -8,16 +8,18 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from localllm.errors import LibraryBusy
+from localllm.errors import LibraryBusy, RetrievalError
 from localllm.rag.opening import process_start
 
 if TYPE_CHECKING:
     from localllm.rag.index import Library
 
 HEARTBEAT_SECONDS = 5.0
+_OURS: set[str] = set()
+"""Tokens that this process holds now."""
 STALE_SECONDS = 60.0
 """A lease from another computer is void after this long without a heartbeat; from this one when its process is gone."""
 
@@ -60,6 +62,7 @@ class Lease:
                 "INSERT INTO lease VALUES (1, ?, ?, ?, ?, ?)",
                 (self._token, socket.gethostname(), pid, process_start(pid) or "", time.time()),
             )
+        _OURS.add(self._token)
         self._beaten = time.monotonic()
 
     def beat(self) -> None:
@@ -81,13 +84,14 @@ class Lease:
 
     def release(self) -> None:
         """Give it back; no error when it was lost."""
-        with self._library.writing() as db:
+        _OURS.discard(self._token)
+        with suppress(RetrievalError), self._library.writing() as db:  # a full disk must not hide the first error
             db.execute("DELETE FROM lease WHERE token = ?", (self._token,))
 
 
 def held(db: sqlite3.Connection) -> bool:
     """Whether a living process is indexing."""
-    row = db.execute("SELECT host, pid, process_start, heartbeat FROM lease").fetchone()
+    row = db.execute("SELECT token, host, pid, process_start, heartbeat FROM lease").fetchone()
     return row is not None and _alive(row)
 
 
@@ -95,5 +99,5 @@ def _alive(row: sqlite3.Row) -> bool:
     if row["host"] != socket.gethostname():
         return bool(time.time() - row["heartbeat"] < STALE_SECONDS)
     if row["pid"] == os.getpid():
-        return True  # another thread of ours
+        return row["token"] in _OURS  # another thread of ours, or one whose release the disk was too full for
     return bool(process_start(row["pid"]) == row["process_start"])

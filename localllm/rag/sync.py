@@ -9,95 +9,28 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from localllm.rag import lease
 from localllm.rag.chunks import MAX_CHUNKS, Chunker
-from localllm.rag.folders import Found, facts_of, walk
-from localllm.rag.index import FileFacts, Library
+from localllm.rag.embedding import embed_missing
+from localllm.rag.folders import Found, file_found, walk
+from localllm.rag.index import FileFacts, FileRow, Library
+from localllm.rag.progress import Cancelled, Progress, RootOffline, Skipped, Summary, SyncEvent
 from localllm.rag.reader_process import ReaderProcess
-from localllm.rag.readers import format_of, reader_name
-from localllm.rag.readers.limits import Unreadable
+from localllm.rag.readers import reader_name
+from localllm.rag.readers.limits import LIMITS, Unreadable
 from localllm.rag.rows import Root, TextMap
 
 if TYPE_CHECKING:
     from localllm.engine.protocol import Cancel, Embedder
 
-EMBED_BATCH = 16
-"""Chunks per transaction of vectors: a fraction of a second, so that cancelling is quick."""
 _RACY_NS = 2_000_000_000
 """A file changed within this time of the scan may change again with the same time: it is hashed once more next time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a sync is."""
-
-    stage: Literal["scan", "read", "embed"]
-    done: int
-    total: int
-    """Files found so far, files to read, or chunks to embed."""
-    bytes_done: int = 0
-    bytes_total: int = 0
-    chunks: int = 0
-    """Chunks written in this sync."""
-    seconds_left: float | None = None
-    path: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A file that has no text here, and why."""
-
-    path: str
-    reason: str
-    error: bool
-    """The file is at fault, or its reader."""
-
-
-@dataclass(frozen=True, slots=True)
-class RootOffline:
-    """A folder is missing, or empty when it was not before: its documents stay as they are."""
-
-    path: str
-
-
-@dataclass
-class Summary:
-    """What a sync did; the last event."""
-
-    added: int = 0
-    changed: int = 0
-    moved: int = 0
-    removed: int = 0
-    unchanged: int = 0
-    skipped: int = 0
-    errors: int = 0
-    chunks: int = 0
-    embedded: int = 0
-    not_embedded: int = 0
-    """Chunks without a vector at the end: no embedder, or cancelled."""
-    cancelled: bool = False
-    offline: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-
-SyncEvent = Progress | Skipped | RootOffline | Summary
-
-
-@dataclass(slots=True)
-class _Known:
-    """What the library knows of a file."""
-
-    id: int
-    facts: FileFacts
-    status: str
-    reader: str
-    chunker: str
-    reason: str
+_READ = ("ok", "partial")
 
 
 def sync(
@@ -105,7 +38,7 @@ def sync(
     embedder: Embedder | None = None,
     *,
     cancel: Cancel | None = None,
-    roots: list[Root] | None = None,
+    roots: Sequence[Root] | None = None,
     deep: bool = False,
     reader: ReaderProcess | None = None,
 ) -> Iterator[SyncEvent]:
@@ -114,7 +47,7 @@ def sync(
     Args:
         library: Written to, under its lease.
         embedder: Makes vectors and measures chunks; None keeps a library of keywords.
-        cancel: Looked at between files and between batches of vectors.
+        cancel: Looked at all the time: inside files, between chunks and between batches of vectors.
         roots: Only these; all of the library's otherwise.
         deep: Hash every file, also where size and time are as before.
         reader: Reads the files; one is started otherwise.
@@ -123,28 +56,25 @@ def sync(
         LibraryBusy: Another process is indexing this library.
         LibraryFull: The disk is full; what was written before stays.
     """
-    started = time.monotonic()
-    summary = Summary()
+    started, summary = time.monotonic(), Summary()
     own_reader = reader or ReaderProcess()
     try:
         with lease.hold(library) as held:
-            library.mark_open(True)
             run = _Run(library, embedder, cancel, deep, own_reader, held, summary)
-            for root in library.roots() if roots is None else roots:
-                yield from run.root(root)
-                if run.cancelled():
-                    break
-            if embedder is not None:
-                yield from run.embed(embedder)
-            else:
+            try:
+                for root in library.roots() if roots is None else roots:
+                    yield from run.root(root)
+                yield from run.cut_again()
+                if embedder is not None:
+                    yield from embed_missing(library, embedder, run.check, summary)
+            except Cancelled:
+                summary.cancelled = True
+            if embedder is None:
                 summary.not_embedded = library.count_chunks()
-            library.mark_open(False)
-            if summary.chunks or summary.removed:
-                library.tidy()
+            run.finish()
     finally:
         if reader is None:
             own_reader.close()
-    summary.cancelled = run.cancelled()
     summary.seconds = time.monotonic() - started
     yield summary
 
@@ -165,212 +95,261 @@ class _Run:
         self.library, self.cancel, self.deep, self.reader = library, cancel, deep, reader
         self.held, self.summary = held, summary
         self.chunker = Chunker(embedder)
+        self.marked = False
+        active = library.active_model
+        self.in_use = active is None or embedder is None or active.fingerprint == embedder.fingerprint
+        """The embedder is that of the library, or may become it."""
 
-    def cancelled(self) -> bool:
-        """The user asked to stop."""
-        return self.cancel is not None and self.cancel.is_set()
+    def check(self) -> None:
+        """Keep the lease; raises `Cancelled` when the user asked to stop."""
+        self.held.beat()
+        if self.cancel is not None and self.cancel.is_set():
+            raise Cancelled
 
     def root(self, root: Root) -> Iterator[SyncEvent]:
         """Scan one root, read what is new, drop what is gone."""
-        known = self._known(root.id)
+        known = self.library.file_rows(root.id)
         found = self._found(root)
-        if found is None or (not found and known):
-            self.library.root_synced(root.id, offline=True)
+        if found is None or (root.kind == "folder" and not found and any(r.status in _READ for r in known.values())):
+            if not root.offline:
+                self.library.root_synced(root.id, offline=True)
             self.summary.offline.append(str(root.path))
             yield RootOffline(str(root.path))
             return
         yield Progress("scan", len(found), len(found), path=str(root.path))
+        folder = root.path if root.kind == "folder" else root.path.parent
         todo: list[Found] = []
-        now = time.time_ns()
+        gone = dict(known)
         for item in found:
-            before = known.get(item.relpath)
+            before = gone.pop(item.relpath, None)
+            if item.state == "closed":
+                gone = {r: row for r, row in gone.items() if not r.startswith(item.relpath)}
             if before is not None and self._same(item, before):
-                self.summary.unchanged += 1
-            elif item.state != "read":
-                self.library.store_without_text(root.id, item.relpath, item.facts, item.state, item.reason)
-                if item.state == "skipped":
-                    self.summary.skipped += 1
-                    yield Skipped(str(item.path), item.reason, error=False)
-            else:
+                self.summary.unchanged += before.status in _READ
+            elif item.state == "file":
                 todo.append(item)
-        gone = {relpath: before for relpath, before in known.items() if relpath not in {f.relpath for f in found}}
-        by_hash: dict[bytes | None, str] = {
-            before.facts.sha256: relpath for relpath, before in gone.items() if before.facts.sha256
-        }
-        total = sum(item.facts.size for item in todo)
-        done_bytes, began = 0, time.monotonic()
-        for number, item in enumerate(todo):
-            if self.cancelled():
-                return
-            self.held.beat()
-            left = None
-            if done_bytes:
-                left = (time.monotonic() - began) * (total - done_bytes) / done_bytes
-            yield Progress("read", number, len(todo), done_bytes, total, self.summary.chunks, left, str(item.path))
-            skipped = self._file(root, item, known.get(item.relpath), gone, by_hash, now)
-            if skipped is not None:
-                yield skipped
-            done_bytes += item.facts.size
-        if todo:
-            yield Progress("read", len(todo), len(todo), total, total, self.summary.chunks, 0.0)
-        self.library.delete_documents([before.id for before in gone.values()])
-        self.summary.removed += sum(1 for before in gone.values() if before.status in ("ok", "partial"))
-        self.library.root_synced(root.id, offline=False)
+            elif item.state == "closed":
+                yield self._skip(root, folder, item, item.facts, item.reason, error=True)
+            else:
+                yield from self._left_out(root, folder, item)
+        gone = self._drop_unlike(gone, {item.size for item in todo})
+        yield from self._read_all(root, folder, todo, known, gone)
+        self._drop(gone)
+        if todo or gone or root.offline or root.synced_at is None:
+            self.library.root_synced(root.id, offline=False)
 
-    def embed(self, embedder: Embedder) -> Iterator[SyncEvent]:
-        """Make the vectors that are missing."""
-        import numpy as np
-
-        model = self.library.model(embedder.fingerprint, dim=embedder.dim, max_tokens=embedder.max_tokens)
-        active = self.library.active_model
-        if active is None:
-            self.library.activate(model.id)
-        elif active.id != model.id:
-            # Other vectors are in use: `reembed` makes the new ones beside them and switches.
-            self.summary.not_embedded = self.library.count_missing_vectors(active.id)
+    def cut_again(self) -> Iterator[SyncEvent]:
+        """Cut documents by the embedder's own tokens that were cut without it, from their kept text."""
+        if self.chunker.embedder is None or not self.in_use:
             return
-        total, done, began = self.library.count_missing_vectors(model.id), 0, time.monotonic()
-        while not self.cancelled() and (batch := self.library.missing_vectors(model.id, EMBED_BATCH * 8)):
-            for i in range(0, len(batch), EMBED_BATCH):
-                if self.cancelled():
-                    break
-                self.held.beat()
-                part = batch[i : i + EMBED_BATCH]
-                rows = embedder.embed([text for _, text in part]).astype(np.float16)
-                pairs = [(key, row.tobytes()) for (key, _), row in zip(part, rows, strict=True)]
-                self.library.put_vectors(model.id, pairs)
-                done += len(part)
-                left = (time.monotonic() - began) * (total - done) / done
-                yield Progress("embed", done, total, chunks=self.summary.chunks, seconds_left=left)
-        self.summary.embedded = done
-        self.summary.not_embedded = total - done
+        rows = self.library.query(
+            "SELECT id, content FROM documents WHERE content IS NOT NULL AND chunker != ?", (self.chunker.name,)
+        )
+        for number, row in enumerate(rows):
+            self.check()
+            self._mark()
+            chunks = self.chunker.cut(self.library.text(row["content"]), self.check)
+            self.library.rechunk([(row["id"], chunks)], self.chunker.name, None)
+            self.summary.cut += 1
+            self.summary.chunks += len(chunks)
+            yield Progress("cut", number + 1, len(rows), chunks=self.summary.chunks)
+
+    def finish(self) -> None:
+        """Tidy up after a sync that wrote; one that found nothing new leaves the file alone."""
+        if self.summary.removed or self.summary.changed or self.summary.cut:
+            self.library.purge_surplus()
+        if self.summary.chunks or self.summary.removed:
+            self.library.tidy()
+        if self.marked:
+            self.library.mark_open(False)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
-    def _known(self, root_id: int) -> dict[str, _Known]:
-        rows = self.library.query(
-            "SELECT relpath, id, size, mtime_ns, inode, sha256, status, reader, chunker, reason FROM documents "
-            "WHERE root_id = ?",
-            (root_id,),
-        )
-        return {r[0]: _Known(r[1], FileFacts(r[2], r[3], r[4], r[5]), r[6], r[7], r[8], r[9]) for r in rows}
+    def _mark(self) -> None:
+        if not self.marked:
+            self.library.mark_open(True)
+            self.marked = True
 
     def _found(self, root: Root) -> list[Found] | None:
         """The files of a root; None when it is not there."""
         try:
-            if root.kind == "file":
-                info = root.path.stat()
-                format = format_of(root.path.name) or "text"
-                return [Found(root.path.name, root.path.parent, facts_of(info), format)]
-            if not root.path.is_dir():
-                return None
+            if root.kind == "folder":
+                return list(walk(root.path, root.include, root.exclude))
+            if not root.path.exists() and any(root.path.parent.iterdir()):
+                return []  # its folder is there: the file was deleted
+            return [file_found(root.path)]
         except OSError:
             return None
-        return list(walk(root.path, root.include, root.exclude))
 
-    def _same(self, item: Found, before: _Known) -> bool:
-        a, b = item.facts, before.facts
-        if item.state != "read":
-            return before.status == item.state and before.reason == item.reason
-        if self.deep or (a.size, a.mtime_ns, a.inode) != (b.size, b.mtime_ns, b.inode):
-            return False
-        if before.status in ("skipped", "error") and before.reader == reader_name(item.format):
-            return True
-        return before.status in ("ok", "partial") and self._as_now(item, before)
+    def _same(self, item: Found, before: FileRow) -> bool:
+        if item.state != "file":
+            return before.status in (item.state, "error") and before.reason == item.reason
+        return (
+            before.size == item.size
+            and before.mtime_ns == item.mtime_ns
+            and before.inode == item.inode
+            and before.reader == _reader_of(item)
+            and before.status != "pending"
+            and not self.deep
+        )
 
-    def _as_now(self, item: Found, before: _Known) -> bool:
-        """Read by this version of the reader, and cut as we would cut it; without an embedder any cut will do."""
-        cut = self.chunker.embedder is None or before.chunker == self.chunker.name
-        return cut and before.reader == reader_name(item.format)
+    def _left_out(self, root: Root, folder: Path, item: Found) -> Iterator[SyncEvent]:
+        self._mark()
+        status: Literal["skipped", "ignored"] = "ignored" if item.state == "ignored" else "skipped"
+        self.library.store_without_text(root.id, item.relpath, item.facts, status, item.reason)
+        if status == "skipped":
+            self.summary.skipped += 1
+            yield Skipped(str(folder / item.relpath), item.reason, error=False)
+
+    def _drop_unlike(self, gone: dict[str, FileRow], sizes: set[int]) -> dict[str, FileRow]:
+        """Drop at once what can't have moved: no new file has its size."""
+        self._drop({relpath: row for relpath, row in gone.items() if row.size not in sizes})
+        return {relpath: row for relpath, row in gone.items() if row.size in sizes}
+
+    def _drop(self, gone: Mapping[str, FileRow]) -> None:
+        if gone:
+            self._mark()
+            self.library.delete_documents([row.id for row in gone.values()])
+            self.summary.removed += sum(1 for row in gone.values() if row.status in _READ)
+
+    def _read_all(
+        self, root: Root, folder: Path, todo: list[Found], known: dict[str, FileRow], gone: dict[str, FileRow]
+    ) -> Iterator[SyncEvent]:
+        moved = {(row.size, row.mtime_ns, row.inode): r for r, row in gone.items() if row.status in _READ}
+        total, done_bytes, began = sum(item.size for item in todo), 0, time.monotonic()
+        before_chunks, reading = self.summary.chunks, _reading_order(todo)
+        for number, item in enumerate(reading):
+            self.check()
+            self._mark()
+            seconds = time.monotonic() - began
+            yield Progress(
+                "read", number, len(todo), done_bytes, total, self.summary.chunks,
+                (self.summary.chunks - before_chunks) / seconds if seconds else 0.0,
+                seconds * (total - done_bytes) / done_bytes if done_bytes else None, str(folder / item.relpath),
+            )  # fmt: skip
+            old = moved.pop((item.size, item.mtime_ns, item.inode), None)
+            row = gone.get(old) if old is not None else None
+            if row is not None and old is not None and row.reader == _reader_of(item) and item.relpath not in known:
+                self.library.move(row.id, root.id, item.relpath, item.facts)
+                del gone[old]
+                self.summary.moved += 1
+            elif (skipped := self._file(root, folder, item, known.get(item.relpath), gone)) is not None:
+                yield skipped
+            done_bytes += item.size
+        if todo:
+            seconds = max(time.monotonic() - began, 1e-6)
+            rate = (self.summary.chunks - before_chunks) / seconds
+            yield Progress("read", len(todo), len(todo), total, total, self.summary.chunks, rate, 0.0)
 
     def _file(
-        self,
-        root: Root,
-        item: Found,
-        before: _Known | None,
-        gone: dict[str, _Known],
-        by_hash: dict[bytes | None, str],
-        now: int,
+        self, root: Root, folder: Path, item: Found, before: FileRow | None, gone: dict[str, FileRow]
     ) -> Skipped | None:
         """Read one file, or find that its bytes are here already."""
-        try:
-            facts = _hashed(item.path)
-        except OSError as error:
-            return self._skip(root, item, item.facts, f"can't be opened: {error.strerror or error}", error=True)
-        if facts is None:
-            self.library.store_without_text(
-                root.id, item.relpath, FileFacts(0, 0, 0), "pending", "it was being written"
-            )
-            self.summary.errors += 1
-            return Skipped(str(item.path), "it was being written; the next sync reads it", error=True)
-        kept = facts if now - facts.mtime_ns > _RACY_NS else FileFacts(facts.size, 0, facts.inode, facts.sha256)
-        readable = before is not None and before.status in ("ok", "partial") and self._as_now(item, before)
-        if before is not None and readable and before.facts.sha256 == facts.sha256:
-            self.library.touch(before.id, kept)
-            self.summary.unchanged += 1
-            return None
-        old = by_hash.get(facts.sha256)
-        if (
-            old is not None
-            and before is None
-            and gone[old].status in ("ok", "partial")
-            and self._as_now(item, gone[old])
-        ):
-            self.library.move(gone.pop(old).id, root.id, item.relpath, kept)
-            del by_hash[facts.sha256]
-            self.summary.moved += 1
-            return None
-        if (like := self._like(facts, item)) is not None:
-            self.library.store_same(root.id, item.relpath, kept, like)
-        else:
+        if item.format is None:
+            suffix = Path(item.name).suffix
+            return self._skip(root, folder, item, item.facts, f"no reader for {suffix or 'such files'}", error=False)
+        if item.size > LIMITS.file_bytes:
+            reason = f"larger than {LIMITS.file_bytes / 1e6:,.0f} MB ({item.size / 1e6:,.0f} MB)"
+            return self._skip(root, folder, item, item.facts, reason, error=False)
+        if item.size == 0:
+            return self._skip(root, folder, item, item.facts, "empty", error=False)
+        path = folder / item.relpath
+        facts: FileFacts | None = None
+        for _ in range(2):
             try:
-                extract = self.reader.read(item.path, item.format)
+                facts = self._hashed(path)
+                if facts is None:
+                    continue
+                if before is not None and before.sha256 == facts.sha256 and before.reader == _reader_of(item):
+                    self.library.touch(before.id, _kept(facts))
+                    self.summary.unchanged += 1
+                    return None
+                if self._is_here(root, item, facts, gone):
+                    return None
+                extract = self.reader.read(path, item.format, self.check)
+                if self._facts(path) != replace(facts, sha256=None):
+                    continue  # it changed while it was read
+            except OSError as error:
+                return self._skip(root, folder, item, item.facts, f"can't be opened: {error.strerror or error}", True)
             except Unreadable as error:
-                return self._skip(root, item, kept, error.reason, error=not error.skipped)
+                return self._skip(root, folder, item, _kept(facts or item.facts), error.reason, not error.skipped)
             if not extract.text.strip():
-                return self._skip(root, item, kept, "no text in it", error=False)
-            chunks = self.chunker.cut(TextMap(extract.text, extract.layout))
+                return self._skip(root, folder, item, _kept(facts), "no text in it", error=False)
+            chunks = self.chunker.cut(TextMap(extract.text, extract.layout), self.check)
             partial = extract.partial
             if len(chunks) >= MAX_CHUNKS:
                 partial = f"only its first {MAX_CHUNKS:,} chunks are searched"
-            extract = replace(extract, reader=reader_name(item.format), partial=partial)
-            self.library.store(root.id, item.relpath, kept, extract, chunks, self.chunker.name)
+            extract = replace(extract, reader=_reader_of(item), partial=partial)
+            self.library.store(root.id, item.relpath, _kept(facts), extract, chunks, self.chunker.name, self.check)
             self.summary.chunks += len(chunks)
+            self._count(before)
+            return None
+        reason = "it changes while it is read; the next sync tries again"
+        self.library.store_without_text(root.id, item.relpath, item.facts, "pending", reason, item.format)
+        self.summary.errors += 1
+        return Skipped(str(path), reason, error=True)
+
+    def _is_here(self, root: Root, item: Found, facts: FileFacts, gone: dict[str, FileRow]) -> bool:
+        """The bytes were read before, under another name: a move where that is gone, a copy otherwise."""
+        assert facts.sha256 is not None
+        wanted = _reader_of(item)
+        for document_id, root_id, relpath, reader, _ in self.library.same_bytes(facts.sha256):
+            if reader != wanted or (root_id, relpath) == (root.id, item.relpath):
+                continue
+            if root_id == root.id and relpath in gone:
+                self.library.move(document_id, root.id, item.relpath, _kept(facts))
+                del gone[relpath]
+                self.summary.moved += 1
+            else:
+                self.library.store_same(root.id, item.relpath, _kept(facts), document_id)
+                self.summary.added += 1
+            return True
+        return False
+
+    def _count(self, before: FileRow | None) -> None:
         if before is None:
             self.summary.added += 1
         else:
             self.summary.changed += 1
-        return None
 
-    def _like(self, facts: FileFacts, item: Found) -> int | None:
-        """A document here with the same bytes, read and cut as we would."""
-        for row in self.library.query(
-            "SELECT id, reader, chunker FROM documents WHERE sha256 = ? AND status IN ('ok', 'partial')",
-            (facts.sha256,),
-        ):
-            if self._as_now(item, _Known(row["id"], facts, "ok", row["reader"], row["chunker"], "")):
-                return int(row["id"])
-        return None
-
-    def _skip(self, root: Root, item: Found, facts: FileFacts, reason: str, *, error: bool) -> Skipped:
-        status: Literal["skipped", "error"] = "error" if error else "skipped"
+    def _skip(self, root: Root, folder: Path, item: Found, facts: FileFacts, reason: str, error: bool) -> Skipped:
+        self._mark()
         self.library.store_without_text(
-            root.id, item.relpath, facts, status, reason, item.format, reader_name(item.format)
+            root.id, item.relpath, facts, "error" if error else "skipped", reason, item.format or "", _reader_of(item)
         )
         if error:
             self.summary.errors += 1
         else:
             self.summary.skipped += 1
-        return Skipped(str(item.path), reason, error)
+        return Skipped(str(folder / item.relpath), reason, error)
 
+    def _facts(self, path: Path) -> FileFacts:
+        info = path.stat()
+        return FileFacts(info.st_size, info.st_mtime_ns, info.st_ino)
 
-def _hashed(path: Path) -> FileFacts | None:
-    """Facts and hash of a file; None when it changed while it was read, twice."""
-    for _ in range(2):
-        before = path.stat()
+    def _hashed(self, path: Path) -> FileFacts | None:
+        """Facts and hash of a file; None when it changed meanwhile."""
+        before, digest = self._facts(path), hashlib.sha256()
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-        after = path.stat()
-        if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
-            return FileFacts(after.st_size, after.st_mtime_ns, after.st_ino, digest)
-    return None
+            while block := file.read(1 << 20):
+                self.check()
+                digest.update(block)
+        return replace(before, sha256=digest.digest()) if self._facts(path) == before else None
+
+
+def _reading_order(todo: list[Found]) -> list[Found]:
+    """By folder and name, so that progress is easy to follow."""
+    return sorted(todo, key=lambda item: item.relpath)
+
+
+def _reader_of(item: Found) -> str:
+    """Reader and version that a file would be read with; a version that can read more reads it again."""
+    if item.state != "file":
+        return ""
+    format = item.format
+    return reader_name(format) if format else "none"
+
+
+def _kept(facts: FileFacts) -> FileFacts:
+    """The facts to compare with next time; a file that has just been changed gives no time that can be trusted."""
+    return facts if time.time_ns() - facts.mtime_ns > _RACY_NS else replace(facts, mtime_ns=0)
