@@ -7,7 +7,7 @@ ifeq ($(OS),Windows_NT)
 BIN     = $(VENV)/Scripts
 endif
 
-.PHONY: run test check soak starter install install-dev binary pins lint types clean offload
+.PHONY: run test soak starter install install-dev binary pins lint clean offload test-lowest
 
 run: install starter         ## Install, get the starter set, open the app (without a terminal: answer one question)
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/localllm; \
@@ -69,6 +69,12 @@ build/rpc/installed: requirements.txt requirements-dev.txt pyproject.toml
 		-r requirements-dev.txt
 	build/rpc/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
+
+test-lowest: starter          ## The tests with the oldest dependencies that pyproject.toml allows
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install --quiet $$($(PYTHON) bench/lowest.py)
+	build/lowest/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements-dev.txt
+	build/lowest/bin/python -m pytest
 
 pins:                        ## Renew the pinned versions (needs pip-tools)
 	$(BIN)/pip-compile $(PIN_OPTIONS) -o requirements.txt pyproject.toml
