@@ -18,6 +18,7 @@ from localllm.settings import Paths, Settings
 
 if TYPE_CHECKING:
     from localllm.assistant import Assistant, Retriever, Rulebook
+    from localllm.engine.embedder_process import EmbedderProcess
     from localllm.history import History
 
 
@@ -79,6 +80,19 @@ def open_engine(
     from localllm.engine.client import start_engine
 
     return start_engine(spec or engine_spec(settings, paths), paths, on_progress=on_progress)
+
+
+def open_embedder(settings: Settings, paths: Paths) -> EmbedderProcess | None:
+    """The embedding model alone, in a process that starts with the first text; None when there is none here.
+
+    Raises:
+        ModelNotFound: The settings name one that is not here.
+    """
+    from localllm.engine.embedder_process import EmbedderProcess
+    from localllm.models import shelf
+
+    path = shelf.find_embedder(settings.embedder, paths)
+    return None if path is None else EmbedderProcess(path, paths.logs / "embedder.log")
 
 
 def open_assistant(

@@ -20,6 +20,16 @@ def main() -> int:
         from localllm.engine.worker import run_worker
 
         return run_worker()
+    if os.environ.get("LOCALLLM_WORKER") and len(sys.argv) == 4 and sys.argv[1] == "--embedder":
+        from pathlib import Path
+
+        from localllm.engine.embedder_process import run_embedder
+
+        return run_embedder(Path(sys.argv[2]), int(sys.argv[3]))
+    if os.environ.get("LOCALLLM_READER") and len(sys.argv) > 1 and sys.argv[1] == "--reader":
+        from localllm.rag.reader_process import run_reader
+
+        return run_reader()
     try:
         from localllm.cli import main as run_command
     except KeyboardInterrupt:  # Ctrl-C while the command line is imported; from then on it answers by itself
