@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from localllm.llama._api import C
 
-_LEVEL_WARN, _LEVEL_ERROR, _LEVEL_CONT = 2, 3, 5
+_LEVEL_INFO, _LEVEL_ERROR, _LEVEL_DEBUG, _LEVEL_CONT = 1, 3, 4, 5
 
 
 class NativeLog:
@@ -21,7 +21,7 @@ class NativeLog:
         self.file: TextIO | None = None
         """Where lines go; None drops them."""
         self.verbose = False
-        """Write debugging lines too; otherwise only warnings and errors once loading is over."""
+        """Write every line; otherwise no debugging lines, and only warnings and errors once loading is over."""
         self.errors: deque[str] = deque(maxlen=20)
         self._captured: list[str] | None = None
         self._level = 0
@@ -41,7 +41,7 @@ class NativeLog:
             self.errors.append(line.strip())
         if self._captured is not None:
             self._captured.append(line)
-        elif level not in (_LEVEL_WARN, _LEVEL_ERROR) and not self.verbose:
+        if not self.verbose and (level == _LEVEL_DEBUG or (self._captured is None and level == _LEVEL_INFO)):
             return
         if self.file is not None:
             try:
