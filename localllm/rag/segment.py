@@ -29,8 +29,9 @@ _TRIPLES = "\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\uaa60-\uaa7f\u1780-\u17ff"
 _UNSPACED = re.compile(f"([{_PAIRS}]+)|([{_TRIPLES}]+)")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _LINE_END_HYPHEN = re.compile(r"(\w{2,})[-‐]\s*\n\s*([^\W\d_]\w*)")
-_CAMEL = re.compile(r"\b[A-Za-z]+(?:[a-z][A-Z]|[A-Z]{2}[a-z])[A-Za-z]*\b")
-_CAMEL_PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
+# A lower-case tail of three letters at least: RNAs and DCs are plurals.
+_CAMEL = re.compile(r"\b[A-Za-z]*(?:[a-z][A-Z]|[A-Z]{2}[a-z]{3})[A-Za-z]*\b")
+_CAMEL_PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z]{3})|[A-Z]?[a-z]+|[A-Z]+")
 _QUOTED = re.compile(r'["“”„«»]([^"“”„«»]+)["“”„«»]')
 
 
@@ -107,7 +108,7 @@ def _terms_of(chunk: str) -> list[str]:
     for piece in pieces:
         parts = _camel_parts(piece) if _CAMEL.fullmatch(piece) else []
         if len(parts) > 1:
-            terms += [" ".join(parts), *parts]
+            terms.append(" ".join(parts))
     if len(pieces) > 1 and ("_" in chunk or any(c.isdigit() for c in chunk)):
         terms.append(" ".join(pieces))
     return terms
