@@ -92,6 +92,16 @@ class Assistant:
         """
         yield from self._slot.load(cancel)
 
+    def check(self, settings: Settings) -> None:
+        """Open the library and the rule set that these settings name, so that a wrong name is known at once.
+
+        Raises:
+            LibraryNotFound: There is no such library.
+            RuleSyntax: There is no such rule set, or it can't be read.
+        """
+        self._rulebook(settings)
+        self._library(settings)
+
     def switch(self, opener: Opener) -> None:
         """Close the loaded model; the next question is answered by what this opener loads."""
         self._slot.replace(opener)
@@ -220,13 +230,13 @@ class Assistant:
         self, chat: Chat, question: StoredMessage, settings: Settings, prefix: str, cancel: Cancel | None
     ) -> Generator[Event, None, None]:
         """The events of the answer, without anything stored."""
+        rulebook, library = self._rulebook(settings), self._library(settings)
         started = time.perf_counter()
         engine = yield from self._slot.load(cancel)
         waited = time.perf_counter() - started
         if engine is None:
             yield Finished(FinishReason.CANCELLED, prefix, Stats(load_seconds=waited))
             return
-        rulebook = self._rulebook(settings)
         rules = rulebook.compile(engine, settings) if rulebook else None
         notes = list(rules.notes) if rules else []
         asked = question.content
@@ -252,7 +262,7 @@ class Assistant:
 
         turns = self._turns(question)
         grounding = None
-        if library := self._library(settings):
+        if library is not None:
             grounding = library.ground(
                 asked,
                 turns=turns,

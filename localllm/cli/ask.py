@@ -86,6 +86,7 @@ def command(
     spec = engine_spec(settings, session.paths, documents=bool(settings.docs))
     with history() as kept:
         assistant = open_assistant(settings, session.paths, spec=spec, history=kept, schema=schema)
+        assistant.check(settings)
         if chat is None:
             chat = kept.create_chat(system=settings.system)
         elif changes["system"] is not None:
