@@ -12,9 +12,18 @@ import pytest
 
 from localllm.engine.local import LocalEngine
 from localllm.engine.protocol import ConstraintSpec, EngineSpec, GenerationDone, Request, Sampling, TokenEvent
-from localllm.errors import ContextOverflow, EngineClosed, GenerationError, ModelDoesNotFit, ModelNotFound, NotGGUF
+from localllm.errors import (
+    ContextOverflow,
+    EngineClosed,
+    GenerationError,
+    ModelDoesNotFit,
+    ModelLoadFailed,
+    ModelNotFound,
+    NotGGUF,
+)
 from localllm.events import FinishReason, Message, Role
 from localllm.llama.log import native_log
+from localllm.llama.model import Model
 from tests.models import CHAT, need
 
 pytestmark = pytest.mark.model
@@ -241,6 +250,14 @@ def test_a_file_that_is_no_model_never_reaches_native_code(tmp_path: Path, kind:
             path.write_bytes(source.read(5_000_000))
     with pytest.raises((ModelNotFound, NotGGUF)):
         LocalEngine(EngineSpec(path))
+
+
+def test_llama_cpps_own_last_words_are_in_the_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(b"nonsense" * 100)
+    with pytest.raises(ModelLoadFailed, match=r"x\.gguf could not be loaded: \S+"):
+        Model(path)
+    assert native_log().last_error()
 
 
 def test_a_load_that_cannot_fit_says_so_with_both_figures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ class Context:
         with log.capture() as lines:
             self._pointer = C.llama_init_from_model(model.pointer, params)
         if not self._pointer:
-            reason = log.last_error()
+            reason = log.first_error()
             if "alloc" in "".join(lines):
                 raise ModelDoesNotFit(
                     f"There is no memory for a context window of {n_ctx:,} tokens.", "Choose a smaller one with --ctx."

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from localllm.llama._api import C
 
-_LEVEL_INFO, _LEVEL_ERROR, _LEVEL_DEBUG, _LEVEL_CONT = 1, 3, 4, 5
+_LEVEL_DEBUG, _LEVEL_INFO, _LEVEL_ERROR, _LEVEL_CONT = 1, 2, 4, 5
 
 
 class NativeLog:
@@ -61,9 +61,16 @@ class NativeLog:
         finally:
             self._captured = None
 
+    def first_error(self) -> str:
+        """The first error line since `capture` began, the most exact one; empty when there was none."""
+        return self._stripped(self.errors[0]) if self.errors else ""
+
     def last_error(self) -> str:
         """The last error line, without llama.cpp's function name in front; empty when there was none."""
-        line = self.errors[-1] if self.errors else ""
+        return self._stripped(self.errors[-1]) if self.errors else ""
+
+    @staticmethod
+    def _stripped(line: str) -> str:
         head, _, rest = line.partition(": ")
         return rest if rest and " " not in head else line
 

@@ -83,7 +83,7 @@ class Model:
         with log.capture() as lines:
             self._pointer = C.llama_model_load_from_file(str(path).encode(), params)
         if not self._pointer:
-            reason = log.last_error() or "llama.cpp gave no reason"
+            reason = log.first_error() or "llama.cpp gave no reason"
             raise ModelLoadFailed(
                 f"{path.name} could not be loaded: {reason}.", "The log file of the worker has more; try another file."
             )

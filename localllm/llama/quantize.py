@@ -79,7 +79,7 @@ def quantize_file(
         with log.capture():
             code = C.llama_model_quantize(str(source).encode(), str(part).encode(), ctypes.byref(params))
         if code:
-            reason = log.last_error() or f"code {code}"
+            reason = log.first_error() or f"code {code}"
             raise ModelError(f"{source.name} could not be converted to {file_type}: {reason}.")
         part.chmod(0o600)
         part.replace(target)
