@@ -52,7 +52,7 @@ def test_a_rule_that_stays_broken_exits_3_and_says_where(tmp_path: Path, rules: 
 
 
 def test_a_pipe_gets_the_repaired_answer_alone(tmp_path: Path, rules: str) -> None:
-    done = ask(tmp_path, "q", "-r", rules, answers=["good, then bad things", "better."])
+    done = ask(tmp_path, "q", "-r", rules, answers=["good, then bad things", " better."])
     assert (done.returncode, done.stdout) == (0, b"good, then better.\n")
     assert b"nobad" in done.stderr
     with history(tmp_path) as kept:
