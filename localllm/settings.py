@@ -262,7 +262,7 @@ def load_settings(paths: Paths, environ: Mapping[str, str] = os.environ) -> Sett
     for name, value in table.items():
         where = f"{paths.config}, line {_line_of(name, text)}"
         if name not in _DEFAULT_TYPES:
-            raise SettingsError(f"{where}: there is no setting {name!r}.", "`localllm doctor` lists the settings.")
+            raise SettingsError(f"{where}: there is no setting {name!r}.", _nearest(name))
         if complaint := _complaint(name, value):
             raise SettingsError(f"{where}: {name} {complaint}.", rule_of(name).help)
         values[name] = _DEFAULT_TYPES[name](value)
@@ -328,6 +328,13 @@ def _to_toml(value: object) -> str:
         return repr(value)
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c for c in escaped) + '"'
+
+
+def _nearest(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, _DEFAULT_TYPES, 1)
+    return f"Did you mean {near[0]!r}?" if near else "`localllm doctor -v` lists the settings."
 
 
 def _line_of(name: str, text: str) -> int:

@@ -71,6 +71,12 @@ def test_a_value_that_cant_be_used_is_named_with_file_and_line(paths: Paths, tex
     assert "\n" not in str(caught.value)
 
 
+def test_a_misspelt_setting_gets_the_nearest_name(paths: Paths) -> None:
+    write(paths, "temprature = 0.5")
+    with pytest.raises(SettingsError, match="Did you mean 'temperature'"):
+        load_settings(paths, {})
+
+
 def test_a_variable_that_cant_be_used_is_named(paths: Paths) -> None:
     with pytest.raises(SettingsError, match=r"LOCALLLM_TOP_K: top_k must be a whole number, not 'many'"):
         load_settings(paths, {"LOCALLLM_TOP_K": "many"})

@@ -185,13 +185,13 @@ def settings(session: Session) -> list[Finding]:
 
     from localllm.settings import Settings
 
+    known = "Known: " + ", ".join(f.name for f in fields(Settings)) + "."
     try:
         loaded = session.settings
     except LocalLLMError as error:
-        return [Finding("settings", "broken", error.message, error.hint)]
+        return [Finding("settings", "broken", error.message, known if session.verbose else error.hint)]
     changed = {f.name: getattr(loaded, f.name) for f in fields(Settings) if getattr(loaded, f.name) != f.default}
     text = ", ".join(f"{name} = {value!r}" for name, value in changed.items()) or "all at their defaults"
-    known = "Known: " + ", ".join(f.name for f in fields(Settings)) + "."
     hint = known if session.verbose else ""
     return [Finding("settings", "ok", f"{session.paths.config}: {text}", hint, {"changed": changed})]
 
