@@ -66,8 +66,9 @@ class Workload:
 
 
 def _copied(passage: str) -> str:
-    """Quoted twice already and begun a third time: what follows is a copy, even by a very small model."""
-    return f'"{passage}"\n\n"{passage}"\n\n"{" ".join(passage.split()[:6])}'
+    """Quoted four times already and begun a fifth time: what follows is a copy, even by a very small model."""
+    quoted = f'"{passage}"\n\n'
+    return f'{quoted * 4}"{" ".join(passage.split()[:6])}'
 
 
 WORKLOADS = {

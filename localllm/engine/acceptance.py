@@ -42,20 +42,23 @@ class Acceptance:
         """Trials remembered, all groups together."""
         return sum(self._trials)
 
-    def calibrated(self, confidences: Sequence[float]) -> list[float]:
-        """The chance that each token is accepted, given that all before it are."""
+    def calibrated(self, confidences: Sequence[float], wary: bool = False) -> list[float]:
+        """The chance that each token is accepted, given that all before it are.
+
+        Where the last dozen trials went worse than the long record explains, all chances are lowered; `wary` does so
+        at the first sign, otherwise two standard deviations are chance.
+        """
         hits, trials, trust = self._hits, self._trials, self.trust
-        setback = self._setback()
+        setback = self._setback(0.0 if wary else 2.0)
         out: list[float] = []
         for c in confidences:
             g = bisect_right(EDGES, c)
             out.append(setback * (hits[g] + _PRIOR * trust * c) / (trials[g] + _PRIOR))
         return out
 
-    def _setback(self) -> float:
-        """Below 1 while the last dozen trials went worse than the long record can explain (two deviations)."""
+    def _setback(self, deviations: float) -> float:
         expected, n = self._expected, self._recent
-        spread = 2.0 * math.sqrt(max(expected * (1.0 - expected / n), 0.0) + 0.25) if n > 0 else 1.0
+        spread = deviations * math.sqrt(max(expected * (1.0 - expected / n), 0.0) + 0.25) if n > 0 else 1.0
         return 1.0 if self._recent_hits >= expected - spread else (self._recent_hits + 1.0) / (expected + 1.0)
 
     def lately(self) -> float:

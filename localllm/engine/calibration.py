@@ -65,13 +65,13 @@ class CalibrationStore:
                 return None
             costs = CostTable.from_json(data["costs"])
             acceptance = {str(name): Acceptance.from_json(record) for name, record in data["acceptance"].items()}
-            balance, debt = float(data["balance"]), float(data["debt"])
+            balance = float(data["balance"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         ledger = Ledger()
-        if not (costs.known and math.isfinite(balance) and math.isfinite(debt)):
+        if not (costs.known and math.isfinite(balance)):
             return None
-        ledger.balance, ledger.debt = min(balance, ledger.cap), max(debt, 0.0)
+        ledger.balance = min(balance, ledger.cap)
         return Calibration(costs, acceptance, ledger)
 
     def save(self, calibration: Calibration) -> bool:
@@ -83,7 +83,6 @@ class CalibrationStore:
             "costs": calibration.costs.to_json(),
             "acceptance": {name: record.to_json() for name, record in calibration.acceptance.items()},
             "balance": calibration.ledger.balance,
-            "debt": calibration.ledger.debt,
         }
         part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         try:

@@ -22,7 +22,7 @@ from typing import Protocol, runtime_checkable
 from localllm.engine.acceptance import Acceptance
 from localllm.engine.costs import CostTable
 from localllm.engine.ledger import Ledger
-from localllm.engine.lengths import best_length, best_plan, best_prefix, worth_going_on
+from localllm.engine.lengths import best_length, best_plan, best_prefix, expected_accepted, worth_going_on
 from localllm.engine.protocol import Draft, Drafter
 from localllm.events import Speculation
 
@@ -33,6 +33,10 @@ MAX_DRAFT = 64
 
 _MARGIN = 1.03
 """Speculation must promise this much more than plain decoding: estimates are noisy, plain decoding is certain."""
+_WARY_MARGIN = 1.05
+"""And as much again of a free draft: matches come by chance too, and no model stands behind their confidence."""
+_FORGIVE = 0.99
+"""Per token: how fast broken promises are forgotten."""
 _REFRESH = 48
 """Speculative steps in a row after which one plain step is taken, so that the yardstick stays measured."""
 _FIRST_PLAIN = 2
@@ -90,6 +94,20 @@ class _Source:
     wait: int = _FIRST_PROBE
     """Tokens until the next probe."""
     interval: int = _FIRST_PROBE
+    promised: Sequence[float] = ()
+    """Tokens expected to be accepted of the proposal, by the length that is sent."""
+    hoped: float = 0.0
+    kept: float = 0.0
+    """Tokens that the last few drafts promised, and that were accepted; both fade."""
+
+    def kept_promises(self) -> float:
+        """At most 1: whole drafts tell what single tokens don't, that a text no longer follows its sources."""
+        return min((self.kept + 2.0) / (self.hoped + 2.0), 1.0)
+
+    def note_sent(self, drafted: int, accepted: int) -> None:
+        if drafted and len(self.promised) >= drafted:
+            self.hoped = 0.75 * self.hoped + self.promised[drafted - 1]
+            self.kept = 0.75 * self.kept + accepted
 
     def ask(self, context: Sequence[int], limit: int) -> None:
         self.proposal = self.drafter.propose(context, limit)
@@ -157,10 +175,12 @@ class Controller:
         self._max_draft = min(max_draft, costs.max_batch - 1)
         self._remaining = 0
         self._since_plain = 0
-        self._draft_seconds = self._invested = 0.0
+        self._draft_seconds = 0.0
         self._source = -1
         self._n_context = 0
         self._evaluated = 0
+        self._unserved = 1.0
+        """Share of the answer's tokens that no free drafter provided, of late."""
         self._usual = float(_ANSWER)
         """Usual length of an answer in tokens."""
         self._reset_counts()
@@ -177,6 +197,7 @@ class Controller:
             self._usual += 0.2 * (self._emitted - self._usual)
         self._reset_counts()
         self._remaining = max(int(self._usual), _LEAST_ANSWER)
+        self._unserved = 1.0
         self._evaluated = len(prompt)
         for source in self._sources:
             source.drafted = 0
@@ -192,7 +213,7 @@ class Controller:
             context: Prompt and answer so far; its last token is the one about to be evaluated.
             limit: Most tokens that the caller can use.
         """
-        self._draft_seconds, self._invested, self._source = 0.0, 0.0, -1
+        self._draft_seconds, self._source = 0.0, -1
         self._n_context = len(context)
         base = max(len(context) - self._evaluated, 1)
         limit = min(limit, self._max_draft, self.costs.max_batch - base)
@@ -232,15 +253,19 @@ class Controller:
         # A plain step costs what it costs; only drafting, if anything, was lost with it. A hiccup of the machine is
         # nobody's fault: it counts at most three times the expected cost.
         step = min(seconds, 3 * row[min(batch, self.costs.max_batch)]) if drafted else plain
-        step += max(self._draft_seconds - self._invested, 0.0)
-        self.ledger.settle(len(emitted), len(emitted) - 1 + plain / row[1], step / row[1])
+        self.ledger.settle(len(emitted), len(emitted) - 1 + plain / row[1], (step + self._draft_seconds) / row[1])
+        free = accepted if self._source >= 0 and self._sources[self._source].stepwise is None else 0
+        self._unserved += 0.15 * (1.0 - free / max(len(emitted), 1) - self._unserved)
         self._worth += plain + (len(emitted) - 1) * row[1]
         self._spent += seconds + self._draft_seconds
         if self._source >= 0:
             self._sources[self._source].drafted += drafted
+            self._sources[self._source].note_sent(drafted, accepted)
         for i, source in enumerate(self._sources):
             source.score(emitted)
             source.wait -= len(emitted)
+            source.hoped *= _FORGIVE ** len(emitted)
+            source.kept *= _FORGIVE ** len(emitted)
             source.drafter.observe(emitted, accepted if i == self._source else 0)
 
     def plain_seconds(self, n_past: int) -> float:
@@ -278,9 +303,13 @@ class Controller:
                 source.ask(context, limit)
                 if not source.proposal:
                     continue
-                k, rate = best_length(source.acceptance.calibrated(source.confidences), row)
+                chances = source.acceptance.calibrated(source.confidences, wary=True)
+                source.promised = expected_accepted(chances)
+                chances[0] *= source.kept_promises()
+                k, rate = best_length(chances, row)
                 while k and not self._allowed(k, row, 0.0):
                     k -= 1
+                rate /= _WARY_MARGIN
                 probe = rate <= to_beat and source.wait <= 0 and rate > _WORTH_A_PROBE * to_beat
                 if k and (rate > to_beat or probe):
                     source.wait_again(probe)
@@ -308,19 +337,23 @@ class Controller:
         behind = drafter.lag(context)
         catching_up = max(behind - 1, 0) * (self.costs.catch_up(name) or per_token / 2)
         # Only lengths that the ledger could bear are planned with: a short draft that leads nowhere is money burnt.
-        while limit and not self._allowed(limit, row, limit * per_token):
+        while limit and not self._allowed(limit, row, catching_up + limit * per_token):
             limit -= 1
-        if not limit or (catching_up > row[1] and self.ledger.debt > 1.0):
+        if not limit:
             return None
+        # Free drafters serve a part of the tokens; only the others will profit from what catching up costs.
+        # An answer may end any time: what was written is the best guess at what is still to come, and half is wasted.
+        ahead = min(self._remaining, self._emitted + 48)
+        spread_over = max(ahead * self._unserved / 1.5, 1.0)
         chance = source.acceptance.lately()
-        k, rate = best_plan(chance, row, limit, per_token, catching_up / self._remaining)
+        k, rate = best_plan(chance, row, limit, per_token, catching_up / spread_over)
         probe = rate <= to_beat
         promising = False
         if probe:
             if source.wait > 0:
                 return None
             at_best = source.acceptance.at_best()
-            best_k, best_rate = best_plan(at_best, row, limit, per_token, catching_up / self._remaining)
+            best_k, best_rate = best_plan(at_best, row, limit, per_token, catching_up / spread_over)
             promising = best_rate > to_beat
             if promising:  # few trials, and it may well be worth it: try in earnest
                 chance, k, rate, probe = at_best, best_k, best_rate, False
@@ -353,13 +386,11 @@ class Controller:
         if behind > 8:
             reading = max(took - n * per_token, 0.1 * took)
             self.costs.observe_catch_up(name, reading / behind)
-            self._invested += reading
-            self.ledger.invest(reading / row[1])
         elif drafter.evaluated:
             self.costs.observe_draft(name, took / drafter.evaluated)
         # Drafting is paid for now; only the target's step is still to be weighed.
         k = best_prefix(source.acceptance.calibrated(source.confidences), row, n * per_token)
-        while k and not self._allowed(k, row, took - self._invested):
+        while k and not self._allowed(k, row, took):
             k -= 1
         return source.proposal[:k] if k or not probe else None
 

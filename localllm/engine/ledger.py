@@ -2,10 +2,10 @@
 
 The unit is a plain step, so that balances stay comparable when the machine's speed changes. Plain decoding earns
 `share` per token; a speculative step is paid what it produced and charged what it took. A step is allowed only if even
-its total failure would cost no more than half the balance. Reading a prompt with the draft model is an investment: only
-one at a time is allowed, and none while the last is still owed. Hence, with costs as estimated,
+its total failure would cost no more than half the balance; reading the prompt with a draft model counts like that too.
+Hence, with costs as estimated,
 
-    total loss <= share * tokens + the grant at the start + one unpaid investment
+    total loss <= share * tokens + the grant at the start
 
 whatever the drafters do, and gains can be gambled away only up to `cap`.
 """
@@ -26,8 +26,6 @@ class Ledger:
     cap: float = 64.0
     balance: float = math.nan
     """Not a number means: the grant."""
-    debt: float = 0.0
-    """Investments that were not earned back yet: half of every income goes there."""
     lost: float = 0.0
     """Losses of all speculative steps, gains not counted, since this ledger was opened."""
     gained: float = 0.0
@@ -47,11 +45,6 @@ class Ledger:
         """True where a step that loses `risk` plain steps at worst may be tried: half the balance, never all of it."""
         return 2.0 * risk <= self.balance
 
-    def invest(self, cost: float) -> None:
-        """A one-off cost that later steps are to earn back: it is a loss at once, and a debt until it is paid."""
-        self.lost += cost
-        self.debt += cost
-
     def settle(self, tokens: int, worth: float, spent: float) -> None:
         """A step is over.
 
@@ -66,9 +59,4 @@ class Ledger:
         else:
             self.gained += gain
         self.tokens += tokens
-        income = self.share * tokens + gain
-        if self.debt > 0 and income > 0:
-            paid = min(self.debt, 0.5 * income)
-            self.debt -= paid
-            income -= paid
-        self.balance = min(self.cap, self.balance + income)
+        self.balance = min(self.cap, self.balance + self.share * tokens + gain)

@@ -27,6 +27,16 @@ def best_length(chances: Sequence[float], row: Sequence[float]) -> tuple[int, fl
     return best, rate
 
 
+def expected_accepted(chances: Sequence[float]) -> list[float]:
+    """Draft tokens that are accepted on average, for each length from 1."""
+    reach, total, sums = 1.0, 0.0, []
+    for chance in chances:
+        reach *= chance
+        total += reach
+        sums.append(total)
+    return sums
+
+
 def best_plan(
     chance: float, row: Sequence[float], limit: int, per_token: float, overhead_per_token: float
 ) -> tuple[int, float]:
