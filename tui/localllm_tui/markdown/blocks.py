@@ -35,8 +35,8 @@ class Line:
 
     margin: Margin
     body: Content
-    gap: bool = False
-    """A blank row stands before it."""
+    gap: Content | None = None
+    """The margin of a blank row before it, or None for no such row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Code:
     language: str
     closed: bool
     """Highlighted only once it is closed."""
-    gap: bool = False
+    gap: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Table:
     header: tuple[Content, ...]
     rows: tuple[tuple[Content, ...], ...]
     aligns: tuple[str, ...]
-    gap: bool = False
+    gap: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Break:
     """A horizontal line."""
 
     margin: Margin
-    gap: bool = False
+    gap: Content | None = None
 
 
 Item = Line | Code | Table | Break
@@ -94,7 +94,16 @@ class _Walker:
     """Open quotes and list items: what to print once, and what to print from then on."""
     lists: list[list[int]] = field(default_factory=list)
     """Open lists: [next number or -1, tight, items so far, width of the widest number]."""
-    gap: bool = False
+    gap_depth: int = -1
+    """Margins that the blank row before the next item keeps; -1 for no blank row."""
+
+    @property
+    def gap(self) -> bool:
+        return self.gap_depth >= 0
+
+    @gap.setter
+    def gap(self, wanted: bool) -> None:
+        self.gap_depth = len(self.margins) if wanted else -1
 
     def margin(self) -> Margin:
         first = rest = EMPTY
@@ -103,9 +112,11 @@ class _Walker:
             self.margins[i] = (always, always)
         return Margin(first, rest)
 
-    def take_gap(self) -> bool:
-        gap, self.gap = self.gap and bool(self.items), False
-        return gap
+    def take_gap(self) -> Content | None:
+        depth, self.gap_depth = self.gap_depth, -1
+        if depth < 0 or not self.items:
+            return None
+        return EMPTY.join([always for _, always in self.margins[:depth]])
 
     def walk(self, tokens: Sequence[Token]) -> None:
         i = 0
@@ -157,7 +168,7 @@ class _Walker:
     def prose(self, inline: Token, style: str) -> None:
         body = inline_content(inline.children or [])
         for n, line in enumerate(body.split("\n", allow_blank=True) if "\n" in body.plain else [body]):
-            self.items.append(Line(self.margin(), line.stylize_before(style), self.take_gap() if n == 0 else False))
+            self.items.append(Line(self.margin(), line.stylize_before(style), self.take_gap() if n == 0 else None))
         self.gap = True
 
     def code(self, token: Token) -> None:
@@ -179,7 +190,7 @@ class _Walker:
         else:
             style, shown = "italic", "\n".join("    " + line.strip() for line in shown.split("\n"))
         for n, line in enumerate(shown.expandtabs(4).split("\n")):
-            self.items.append(Line(self.margin(), Content.styled(line, style), self.take_gap() if n == 0 else False))
+            self.items.append(Line(self.margin(), Content.styled(line, style), self.take_gap() if n == 0 else None))
         self.gap = True
 
     def open_list(self, tokens: Sequence[Token], i: int) -> None:

@@ -11,7 +11,7 @@ from textual.content import Content, Span
 from textual.style import Style
 
 from localllm_tui.markdown.blocks import EMPTY, MUTED, Block, Break, Code, Item, Line, Margin, Table
-from localllm_tui.markdown.wrap import wrap
+from localllm_tui.markdown.wrap import chop, wrap
 
 _HIGHLIGHT_LIMIT = 20_000
 """Characters; longer code is shown plain, because a lexer may need seconds for it."""
@@ -31,6 +31,8 @@ class Row:
     """Style of the row from its margin to the right edge."""
     code: int | None = None
     """Which code block of the message this row belongs to, counted from 0."""
+    fill_start: int = 0
+    """First character of the fill."""
 
 
 def rows_of(block: Block, width: int, *, ansi: bool = False, first_code: int = 0) -> list[Row]:
@@ -45,8 +47,8 @@ def rows_of(block: Block, width: int, *, ansi: bool = False, first_code: int = 0
     rows: list[Row] = []
     n_code = first_code
     for item in block.items:
-        if item.gap:
-            rows.append(Row(item.margin.rest, len(item.margin.rest)))
+        if item.gap is not None:
+            rows.append(Row(item.gap, len(item.gap)))
         rows.extend(_item_rows(item, width, ansi, n_code))
         n_code += isinstance(item, Code)
     return rows
@@ -112,7 +114,7 @@ def _code_rows(code: Code, width: int, ansi: bool, n_code: int) -> Iterator[Row]
         button = Content.styled("copy", MUTED).stylize(Style.from_meta({"@click": f"copy_code({n_code})"}))
         pad = max(1, width - margin.rest.cell_length - head.cell_length - 5)
         head = head + Content(" " * pad) + button + Content(" ")
-    yield Row(margin.first + head, len(margin.first) + len(head), None, _CODE_FILL, n_code)
+    yield Row(margin.first + head, len(margin.first) + len(head), None, _CODE_FILL, n_code, len(margin.first))
     body: Content
     if code.closed and code.language and len(code.text) <= _HIGHLIGHT_LIMIT:
         body = _highlighted(code.text, code.language, ansi)
@@ -122,16 +124,14 @@ def _code_rows(code: Code, width: int, ansi: bool, n_code: int) -> Iterator[Row]
     for line in body.split("\n", allow_blank=True):
         for n, (start, end) in enumerate(_folded(line.plain, room)):
             piece = line if (start, end) == (0, len(line.plain)) else line[start:end]
-            yield Row(left + piece, len(left), "" if n else None, _CODE_FILL, n_code)
+            yield Row(left + piece, len(left), "" if n else None, _CODE_FILL, n_code, len(margin.rest))
 
 
 def _folded(text: str, width: int) -> list[tuple[int, int]]:
     """Code is cut at the cell, so that nothing of it is lost or moved."""
     if cell_len(text) <= width:
         return [(0, len(text))]
-    from localllm_tui.markdown.wrap import _chop
-
-    return [(a, b) for a, b, _ in _chop(text, width)]
+    return [(a, b) for a, b, _ in chop(text, width)]
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def wrap(text: str, width: int) -> list[tuple[int, int]]:
         start = end = bare_start
         used = 0
         if size > width:
-            for cut_start, cut_end, cut_size in _chop(bare, width):
+            for cut_start, cut_end, cut_size in chop(bare, width):
                 if cut_start and end > start:
                     rows.append((start, end))
                     start = bare_start + cut_start
@@ -72,7 +72,7 @@ def _pieces(text: str) -> list[tuple[int, int]]:
     return pieces
 
 
-def _chop(word: str, width: int) -> list[tuple[int, int, int]]:
+def chop(word: str, width: int) -> list[tuple[int, int, int]]:
     """Pieces of a word too long for a row: (start, end, cells)."""
     pieces: list[tuple[int, int, int]] = []
     start = used = last = 0

@@ -1,0 +1,82 @@
+"""The Textual app: settings, history and assistant are opened here, everything visible is in `screens` and `widgets`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App
+from textual.binding import BindingType
+
+from localllm.assistant import Assistant
+from localllm.history import History
+from localllm.settings import Paths, Settings, find_paths, load_settings
+from localllm_tui.actions import keymap
+from localllm_tui.engine_news import load_in_thread
+from localllm_tui.screens.chat import ChatScreen
+from localllm_tui.screens.palette import Everything
+from localllm_tui.themes import OWN, with_markdown_colours
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+
+class LocalLLMApp(App[int]):
+    """The app.
+
+    Args:
+        settings: How it looks and answers.
+        paths: Where files are kept.
+        assistant: Answers; its history holds the chats.
+    """
+
+    CSS_PATH = Path(__file__).with_name("app.tcss")
+    TITLE = "localllm"
+    ENABLE_COMMAND_PALETTE = False  # our own binding opens it
+    COMMANDS: ClassVar = {Everything}
+    PAUSE_GC_ON_SCROLL = True
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def __init__(self, settings: Settings, paths: Paths, assistant: Assistant) -> None:
+        super().__init__()
+        self.settings = settings
+        self.paths = paths
+        self.assistant = assistant
+        self.use_command_palette = True
+        for theme in OWN:
+            self.register_theme(theme)
+        self.theme = settings.theme if settings.theme in self.available_themes else OWN[0].name
+        if settings.reduced_motion:
+            self.animation_level = "none"
+        self.set_keymap(keymap(settings.keys))
+
+    def get_css_variables(self) -> dict[str, str]:
+        """Theme variables, those of Markdown included, whatever the theme."""
+        return with_markdown_colours(super().get_css_variables())
+
+    def get_default_screen(self) -> Screen[None]:
+        """The one screen."""
+        return ChatScreen(self.assistant, self.settings, self.paths)
+
+    def on_mount(self) -> None:
+        """The model loads while the screen is usable."""
+        load_in_thread(self.assistant, self.screen.post_message)
+
+
+def run() -> int:
+    """Open the app; returns the exit code.
+
+    Raises:
+        LocalLLMError: Settings or history can't be opened; nothing was drawn yet.
+    """
+    from localllm.open import open_assistant
+
+    paths = find_paths()
+    settings = load_settings(paths)
+    with History(paths.history) as history:
+        assistant = open_assistant(settings, paths, history=history)
+        app = LocalLLMApp(settings, paths, assistant)
+        try:
+            return app.run() or app.return_code or 0
+        finally:
+            assistant.close()

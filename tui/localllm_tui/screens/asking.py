@@ -1,0 +1,289 @@
+"""Asking and answering: prompts become turns, turns become text on the screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from textual import on
+from textual.message import Message
+
+from localllm.errors import EngineDied, LocalLLMError
+from localllm.events import (
+    ContextUse,
+    Finished,
+    Loading,
+    Prefilling,
+    Repairing,
+    Retrieved,
+    Role,
+    Token,
+    TurnStarted,
+    Violation,
+)
+from localllm.history import StoredMessage
+from localllm_tui import mentions
+from localllm_tui.engine_news import ModelReady, one_line
+from localllm_tui.markdown.clean import clean_line
+from localllm_tui.screens.model_news import ModelNews
+from localllm_tui.turn import Failed, Happening, Turn
+from localllm_tui.widgets.message_view import MessageView
+from localllm_tui.widgets.welcome import Welcome
+
+LONGEST_PAUSE = 0.25
+"""Seconds between two drawings of a running answer, at most."""
+
+
+class Asking(ModelNews):
+    """Runs one turn at a time; further prompts wait in a queue."""
+
+    _next_draw = 0.0
+
+    @dataclass
+    class TurnNews(Message):
+        """A turn has something to drain."""
+
+        turn: Turn
+
+    # ---- starting turns ---------------------------------------------------------------------------------------------
+
+    def notify_turn(self, turn: Turn) -> None:
+        """Called from the turn's thread."""
+        self.post_message(self.TurnNews(turn))
+
+    def action_send(self) -> None:
+        """Send the prompt; while an answer is written, it waits."""
+        text = self.prompt.text
+        if self.run_slash(text):
+            return
+        if not text.strip():
+            if self.no_model is not None and not self.downloading and not self.settings.offline:
+                self.run_worker(self.run_action("get_starter"))
+            return
+        if self.no_model is not None and self.downloading:
+            self.say("The model is still being fetched; the prompt stays here until it is ready.")
+            return
+        try:
+            asked, files = mentions.expand(text)
+        except LocalLLMError as error:
+            self.say(str(error), "error")
+            return
+        if self.turn is not None and self.editing is not None:
+            self.say("An answer is being written: stop it with Esc first.", "warning")
+            return
+        self.prompt.take()
+        if files:
+            self.say("Attached: " + ", ".join(path.name for path in files))
+        if self.editing is not None:
+            edited, self.editing = self.editing, None
+            self.banner("")
+            self.prompt.put(self._aside)
+            self._aside = ""
+            self.send_edited(edited, asked)
+        elif self.turn is not None:
+            self.queue.append(asked)
+            self._show_queue()
+        else:
+            self.ask(asked)
+
+    def run_slash(self, text: str) -> bool:
+        """Do what a slash command says; False when it is none."""
+        return False
+
+    def ask(self, text: str) -> None:
+        """Ask at the end of the chat."""
+        self._begin(lambda: self.conversation.send(text, self.notify_turn))
+
+    def send_edited(self, message: StoredMessage, text: str) -> None:
+        """A question is asked again beside the old one; an answer stands beside the old one and can be continued."""
+        if message.role is Role.USER:
+            self._begin(lambda: self.conversation.send(text, self.notify_turn, parent=message.parent_id))
+            return
+        try:
+            self.conversation.edit_answer(message, text)
+        except LocalLLMError as error:
+            self.say(str(error), "error")
+            return
+        self.run_worker(self.sync())
+        self.say("The edited answer stands beside the old one. Alt+C goes on behind it.")
+
+    def regenerate(self, message: StoredMessage) -> None:
+        """Answer again."""
+        if self._free():
+            self._begin(lambda: self.conversation.regenerate(message.id, self.notify_turn))
+
+    def continue_from(self, message: StoredMessage) -> None:
+        """Go on behind an answer."""
+        if self._free():
+            self._begin(lambda: self.conversation.continue_(message.id, self.notify_turn))
+
+    def _free(self) -> bool:
+        if self.turn is not None:
+            self.say("An answer is being written: stop it with Esc first.", "warning")
+        return self.turn is None
+
+    def _begin(self, start: Callable[[], Turn]) -> None:
+        for welcome in self.query(Welcome):
+            welcome.remove()
+        try:
+            self.turn = start()
+        except LocalLLMError as error:
+            self.say(str(error), "error")
+            return
+        self.hints.show(True)
+        self.status.set(activity="answering", problem=False, live_speed=0.0)
+
+    # ---- the queue --------------------------------------------------------------------------------------------------
+
+    def _show_queue(self) -> None:
+        self.status.set(queued=len(self.queue))
+        waiting = "   ".join(f"⏎ {clean_line(text)[:40]}" for text in self.queue)
+        self.banner(f"Waiting: {waiting}" if self.queue else "")
+
+    def action_clear_queue(self) -> None:
+        """Give the waiting prompts back to the prompt."""
+        if self.queue:
+            texts = [*self.queue, *([self.prompt.text] if self.prompt.text.strip() else [])]
+            self.queue = []
+            self.prompt.put("\n\n".join(texts))
+            self._show_queue()
+
+    def action_stop(self) -> None:
+        """Stop the answer; leave editing; take waiting prompts back. Harmless when there is nothing to stop."""
+        if self.turn is not None:
+            self.turn.stop()
+            self.status.set(activity="stopping")
+            self.action_clear_queue()
+        elif self.editing is not None:
+            self.stop_editing()
+        elif self.has_class("-show-chats") or self.has_class("-show-sources"):
+            self.remove_class("-show-chats", "-show-sources")
+            self.prompt.focus()
+        else:
+            self.prompt.focus()
+
+    # ---- what happens in a turn -------------------------------------------------------------------------------------
+
+    @on(TurnNews)
+    async def turn_news(self, news: TurnNews) -> None:
+        """Draw at a pace that leaves time for the keyboard: drawing takes at most a third of the time."""
+        wait = self._next_draw - time.monotonic()
+        if wait > 0.005 and not news.turn.stopping:
+            self.set_timer(wait, partial(self.drain, news.turn))
+        else:
+            await self.drain(news.turn)
+
+    async def drain(self, turn: Turn) -> None:
+        """Take what happened and show it."""
+        started = time.thread_time()
+        shown = self._is_shown(turn)
+        for happening in turn.drain():
+            if isinstance(happening, Token):
+                turn.text += happening.text
+            try:
+                await self._apply(turn, happening, shown)
+            except LocalLLMError as error:
+                self.say(str(error), "error")
+        if turn.over and turn is self.turn:
+            await self._turn_is_over(turn)
+        elif shown and turn.tokens_per_second:
+            self.status.set(live_speed=float(round(turn.tokens_per_second)))
+        self.call_after_refresh(self._drawn, started)
+
+    def _drawn(self, started: float) -> None:
+        cost = max(0.0, time.thread_time() - started)
+        self._next_draw = time.monotonic() + min(LONGEST_PAUSE, max(0.04, 3 * cost))
+
+    def _is_shown(self, turn: Turn) -> bool:
+        chat = self.conversation.chat
+        return chat is not None and chat.id == turn.chat_id and self.conversation.temporary == turn.temporary
+
+    async def _apply(self, turn: Turn, happening: Happening, shown: bool) -> None:
+        view = self.transcript.view_of(turn.answer_id) if shown else None
+        match happening:
+            case TurnStarted():
+                if shown:
+                    self.refresh_title()
+                    await self.sync()
+                    self.transcript.to_end()
+                else:
+                    self.chat_list.refill()
+            case Token(text=text):
+                if view is not None:
+                    view.status = ""
+                    self.transcript.grow(view, text)
+            case Loading(model=model, fraction=fraction):
+                self._say_in(view, f"loading {clean_line(model)} {fraction:.0%}".replace("%", " %"))
+            case Prefilling(done=done, total=total) if total > 256:
+                self._say_in(view, f"reading {done:,} of {total:,} tokens")
+            case Retrieved(passages=passages, seconds=seconds):
+                self._say_in(view, f"{len(passages)} passages found in {seconds:.2f} s")
+                if shown:
+                    self.set_class(bool(passages), "-has-sources")
+                    await self.sources.fill(passages, ())
+            case ContextUse():
+                if shown:
+                    self.status.set(context_used=happening.prompt_tokens, dropped=happening.dropped_messages)
+                if self.status.status.info is None and self.conversation.assistant.engine is not None:
+                    self.post_message(ModelReady(self.conversation.assistant.engine.info))
+            case Violation(rule=rule):
+                self._say_in(view, f"rule {rule.id} is broken: {rule.reason}")
+            case Repairing():
+                if view is not None:
+                    view.replace_text(happening.kept)
+                    self._say_in(view, f"repairing {happening.rule_id}, attempt {happening.attempt + 1}")
+            case Finished():
+                await self._finished(turn, happening, shown)
+            case Failed(error=error):
+                await self._failed(turn, error, shown)
+
+    def _say_in(self, view: MessageView | None, text: str) -> None:
+        if view is not None and view.status != clean_line(text):
+            view.status = clean_line(text)
+            self.transcript.draw(view)
+
+    async def _finished(self, turn: Turn, finished: Finished, shown: bool) -> None:
+        if not shown:
+            self.say(f"An answer in another chat is ready ({finished.reason.value}).")
+            return
+        stats = finished.stats
+        self.status.set(stats=stats, context_used=stats.prompt_tokens + stats.completion_tokens)
+        await self._show_stored(turn)
+
+    async def _failed(self, turn: Turn, error: BaseException, shown: bool) -> None:
+        text = one_line(error)
+        if isinstance(error, EngineDied):
+            self.status.set(info=None)
+        if shown and turn.answer_id is not None:
+            await self._show_stored(turn)
+            self.say(text, "error")
+        else:
+            self.say(text, "error")
+
+    async def _show_stored(self, turn: Turn) -> None:
+        """What the history holds is what is shown in the end."""
+        self.transcript.catch_up()
+        await self.sync()
+        view = self.transcript.view_of(turn.answer_id)
+        if view is not None and turn.answer_id is not None:
+            message = self.conversation.history.message(turn.answer_id)
+            if message != view.message:
+                view.show(message, self.conversation.alternatives(message))
+            await self.show_sources(message)
+            if self.transcript.at_end or self.transcript.is_anchored:
+                self.call_after_refresh(self.transcript.scroll_end, animate=False)
+
+    async def _turn_is_over(self, turn: Turn) -> None:
+        self.turn = None
+        self.hints.show(False)
+        self.status.set(activity="", problem=False, live_speed=0.0)
+        self.chat_list.refill()
+        if self.queue and not turn.stopping:
+            text = self.queue.pop(0)
+            self._show_queue()
+            if self._is_shown(turn):
+                self.ask(text)
+            else:
+                self.prompt.put(text)

@@ -1,0 +1,261 @@
+"""What every part of the chat screen builds on: its state, its widgets, the chat it shows, the draft in its prompt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.content import Content
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Static, TextArea
+
+from localllm.errors import LocalLLMError
+from localllm.events import Role
+from localllm.history import StoredMessage
+from localllm_tui.conversation import Conversation
+from localllm_tui.engine_news import one_line
+from localllm_tui.markdown.clean import clean_line
+from localllm_tui.turn import Turn
+from localllm_tui.widgets.chat_list import ChatList
+from localllm_tui.widgets.hints import Hints
+from localllm_tui.widgets.prompt import Prompt
+from localllm_tui.widgets.sources import Sources
+from localllm_tui.widgets.status_line import StatusLine
+from localllm_tui.widgets.transcript import WINDOW, Transcript
+from localllm_tui.widgets.welcome import Welcome
+
+if TYPE_CHECKING:
+    from localllm.assistant import Assistant
+    from localllm.settings import Paths, Settings
+
+DRAFT_SECONDS = 1.0
+"""How long typing must rest before the draft is stored."""
+
+
+class ChatBase(Screen[None]):
+    """Shows one chat of a conversation.
+
+    Args:
+        assistant: Answers; its history holds the chats.
+        settings: How it looks and answers.
+        paths: Where files are kept.
+    """
+
+    def __init__(self, assistant: Assistant, settings: Settings, paths: Paths) -> None:
+        super().__init__()
+        self.settings = settings
+        self.paths = paths
+        self.key_set = settings.keys
+        self.conversation = Conversation(assistant)
+        self.turn: Turn | None = None
+        self.queue: list[str] = []
+        self.editing: StoredMessage | None = None
+        self.no_model: Exception | None = None
+        self.downloading = False
+        self.earlier = 0
+        self._aside = ""
+        self._draft_timer: Timer | None = None
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt."""
+        return self.query_one(Prompt)
+
+    @property
+    def transcript(self) -> Transcript:
+        """The transcript."""
+        return self.query_one(Transcript)
+
+    @property
+    def status(self) -> StatusLine:
+        """The status line."""
+        return self.query_one(StatusLine)
+
+    @property
+    def chat_list(self) -> ChatList:
+        """The column of chats."""
+        return self.query_one(ChatList)
+
+    @property
+    def sources(self) -> Sources:
+        """The column of sources."""
+        return self.query_one(Sources)
+
+    @property
+    def hints(self) -> Hints:
+        """The row of keys."""
+        return self.query_one(Hints)
+
+    def say(self, text: str, severity: str = "information") -> None:
+        """A short notice in the corner."""
+        self.notify(clean_line(text), severity=severity, markup=False, timeout=6)  # type: ignore[arg-type]
+
+    def banner(self, text: str) -> None:
+        """A line above the prompt; empty hides it."""
+        line = self.query_one("#banner", Static)
+        line.update(Content.styled(text, "$accent"))
+        line.set_class(bool(text), "-on")
+
+    # ---- editing ----------------------------------------------------------------------------------------------------
+
+    def start_editing(self, message: StoredMessage) -> None:
+        """Put a message into the prompt; sending it branches off there."""
+        if self.editing is None:
+            self._aside = self.prompt.text
+        self.editing = message
+        what = "your question" if message.role is Role.USER else "the answer"
+        self.banner(f"Editing {what}: Enter keeps both versions, Esc cancels.")
+        self.prompt.put(message.content)
+        self.prompt.focus()
+
+    def stop_editing(self) -> None:
+        """Give the prompt back what stood in it."""
+        if self.editing is not None:
+            self.editing = None
+            self.banner("")
+            self.prompt.put(self._aside)
+            self._aside = ""
+
+    # ---- the chat on the screen -------------------------------------------------------------------------------------
+
+    def open_chat(self, chat_id: int, message_id: int | None = None) -> None:
+        """Show another chat, and in it a message."""
+        self.run_worker(self._open_chat(chat_id, message_id), exclusive=True, group="open")
+
+    @on(ChatList.Chosen)
+    def chat_chosen(self, chosen: ChatList.Chosen) -> None:
+        """Show it."""
+        self.open_chat(chosen.chat_id, chosen.message_id)
+
+    async def _open_chat(self, chat_id: int, message_id: int | None = None) -> None:
+        self.stop_editing()
+        self.keep_draft()
+        try:
+            self.conversation.open(chat_id)
+            if message_id is not None and all(m.id != message_id for m in self.conversation.messages()):
+                self.conversation.history.set_active_leaf(message_id)
+                self.conversation.reload()
+        except LocalLLMError as error:
+            self.say(str(error), "error")
+            self.chat_list.refill()
+            return
+        self.remove_class("-show-chats")
+        await self.show_chat(message_id)
+        if message_id is None:
+            self.prompt.focus()
+
+    async def open_new(self, *, temporary: bool = False) -> None:
+        """Show an empty chat."""
+        self.stop_editing()
+        self.keep_draft()
+        self.conversation.open_new(temporary=temporary)
+        await self.show_chat()
+        self.prompt.focus()
+
+    async def show_chat(self, message_id: int | None = None) -> None:
+        """Show the chat of the conversation from the start."""
+        chat = self.conversation.chat
+        self.earlier = 0
+        self._show_title()
+        self.status.set(temporary=self.conversation.temporary, stats=None, context_used=0, dropped=0)
+        self.prompt.put(chat.draft_text if chat is not None else "")
+        await self.fill(message_id)
+
+    def _show_title(self) -> None:
+        chat = self.conversation.chat
+        name = clean_line(chat.title) if chat is not None and chat.title else "New chat"
+        if self.conversation.temporary:
+            name += "  (temporary: kept nowhere)"
+        self.query_one("#title", Static).update(name)
+        self.chat_list.show_current(chat.id if chat is not None and not self.conversation.temporary else None)
+
+    def refresh_title(self) -> None:
+        """Title and list of chats may have changed."""
+        self.conversation.reload()
+        self._show_title()
+
+    async def fill(self, message_id: int | None = None) -> None:
+        """Mount the window of messages of the active branch."""
+        messages = self.conversation.messages()
+        if message_id is not None:
+            at = next((n for n, m in enumerate(messages) if m.id == message_id), len(messages))
+            self.earlier = max(self.earlier, len(messages) - at + 2)
+        hidden = max(0, len(messages) - max(WINDOW, self.earlier))
+        shown = messages[hidden:]
+        await self.transcript.fill([(m, self.conversation.alternatives(m)) for m in shown], hidden)
+        if not messages:
+            await self._welcome()
+        last = next((m for m in reversed(messages) if m.stats is not None), None)
+        if last is not None and last.stats is not None:
+            used = last.stats.prompt_tokens + last.stats.completion_tokens
+            self.status.set(stats=last.stats, context_used=used)
+        await self.show_sources(next((m for m in reversed(messages) if m.role is Role.ASSISTANT), None))
+        if message_id is not None and (view := self.transcript.view_of(message_id)) is not None:
+            view.focus()
+            self.call_after_refresh(view.scroll_visible, animate=False, top=True)
+
+    async def _welcome(self) -> None:
+        welcome = Welcome()
+        await self.transcript.mount(welcome)
+        if self.no_model is not None:
+            welcome.no_model(one_line(self.no_model), self.settings.offline)
+        else:
+            info = self.status.status.info
+            welcome.ready(info.model if info is not None else "")
+
+    async def sync(self) -> None:
+        """Bring the transcript to the active branch, touching only what differs."""
+        messages = self.conversation.messages()
+        hidden = max(0, len(messages) - max(WINDOW, self.earlier))
+        views, shown = self.transcript.views, messages[hidden:]
+        ids, wanted = [view.message.id for view in views], [m.id for m in shown]
+        if not ids or ids != wanted[: len(ids)]:
+            await self.fill()
+            return
+        for view, message in zip(views, shown, strict=False):
+            place = self.conversation.alternatives(message)
+            if message != view.message or place != view.place:
+                view.show(message, place)
+        for message in shown[len(ids) :]:
+            await self.transcript.add(message, self.conversation.alternatives(message))
+
+    async def show_sources(self, message: StoredMessage | None) -> None:
+        """The passages behind an answer, where there are any."""
+        passages = message.passages if message is not None else ()
+        self.set_class(bool(passages), "-has-sources")
+        await self.sources.fill(passages, message.citations if message is not None else ())
+
+    @on(Transcript.Behind)
+    def behind(self, news: Transcript.Behind) -> None:
+        """Say that there is more below."""
+        line = self.query_one("#behind", Static)
+        plural = "s" if news.lines != 1 else ""
+        line.update(f"↓ {news.lines} new line{plural} below, End shows them")
+        line.set_class(news.lines > 0, "-on")
+
+    @on(Transcript.Earlier)
+    async def load_earlier(self) -> None:
+        """Show more of the beginning."""
+        first = self.transcript.views[0].message.id if self.transcript.views else None
+        self.earlier = max(WINDOW, self.earlier) + WINDOW
+        await self.fill(first)
+
+    # ---- drafts -----------------------------------------------------------------------------------------------------
+
+    def keep_draft(self) -> None:
+        """Store what stands in the prompt."""
+        text = self.prompt.text if self.editing is None else self._aside
+        try:
+            self.conversation.save_draft(text)
+        except LocalLLMError as error:
+            self.say(str(error), "error")
+
+    @on(TextArea.Changed, "#prompt")
+    def prompt_changed(self) -> None:
+        """Store the draft when typing rests."""
+        if self._draft_timer is not None:
+            self._draft_timer.stop()
+        self._draft_timer = self.set_timer(DRAFT_SECONDS, self.keep_draft)

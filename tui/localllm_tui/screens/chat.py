@@ -1,0 +1,66 @@
+"""The one screen: chats, transcript, sources, prompt, status."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import OptionList, Static
+
+from localllm.errors import LocalLLMError
+from localllm.events import Role
+from localllm_tui.actions import bindings
+from localllm_tui.screens.doing import Doing
+from localllm_tui.widgets.chat_list import ChatList
+from localllm_tui.widgets.hints import Hints
+from localllm_tui.widgets.prompt import Prompt
+from localllm_tui.widgets.sources import Sources
+from localllm_tui.widgets.status_line import StatusLine
+from localllm_tui.widgets.transcript import Transcript
+
+
+class ChatScreen(Doing):
+    """Shows one chat and lets the user do everything."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("anywhere")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-w0"), (60, "-w80"), (100, "-w100"), (120, "-w120")]
+    AUTO_FOCUS = "#prompt"
+
+    def compose(self) -> ComposeResult:
+        """The columns, the prompt, the status line."""
+        with Horizontal(id="columns"):
+            yield ChatList(self.conversation.kept)
+            with Vertical(id="middle"):
+                yield Static("", id="title", markup=False)
+                yield Transcript()
+                yield Static("", id="behind", markup=False)
+            yield Sources()
+        with Vertical(id="prompt-box"):
+            yield OptionList(id="completions", compact=True, markup=False)
+            yield Static("", id="banner", markup=False)
+            with Horizontal(id="prompt-row"):
+                yield Static("›", id="prompt-mark", markup=False)
+                yield Prompt()
+            yield Hints(self.key_set)
+        yield StatusLine()
+
+    async def on_mount(self) -> None:
+        """Resume the last chat."""
+        self.status.set(offline=self.settings.offline, activity="loading the model")
+        try:
+            self.prompt.past = self._recent_prompts()
+            last = self.conversation.kept.last_chat()
+            if last is not None:
+                self.conversation.open(last.id)
+        except LocalLLMError as error:
+            self.say(str(error), "error")
+        await self.show_chat()
+        self.prompt.focus()
+
+    def _recent_prompts(self) -> list[str]:
+        """The user's last prompts over all chats, oldest first."""
+        kept = self.conversation.kept
+        found = [m for chat in kept.chats(limit=10) for m in kept.messages(chat.id) if m.role is Role.USER]
+        return [m.content for m in sorted(found, key=lambda m: m.created)[-100:]]

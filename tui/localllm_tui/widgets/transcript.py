@@ -1,0 +1,141 @@
+"""The transcript: the messages of the active branch, the newest in sight."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.widgets import Static
+
+from localllm.history import StoredMessage
+from localllm_tui.actions import bindings
+from localllm_tui.widgets.message_view import MessageView
+
+WINDOW = 40
+"""Messages shown at once; earlier ones are loaded on demand."""
+
+
+class Transcript(VerticalScroll, can_focus=False):
+    """Holds one `MessageView` per message."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("transcript")]
+
+    class Behind(Message):
+        """Text waits below while the user reads further up; 0 lines when all is drawn."""
+
+        def __init__(self, lines: int) -> None:
+            super().__init__()
+            self.lines = lines
+
+    class Earlier(Message):
+        """The user asked for earlier messages."""
+
+    def __init__(self) -> None:
+        super().__init__(id="transcript")
+        self.views: list[MessageView] = []
+        self.last_draw_seconds = 0.0
+        """CPU time that the last drawing took, for the pace of the next ones."""
+        self._waiting = 0
+        self._pending: MessageView | None = None
+
+    async def fill(self, messages: list[tuple[StoredMessage, tuple[int, int]]], n_earlier: int = 0) -> None:
+        """Show these messages, and that `n_earlier` more stand before them."""
+        with self.app.batch_update():
+            await self.remove_children()
+            self.views = [MessageView(message, place) for message, place in messages]
+            self._pending, self._waiting = None, 0
+            widgets: list[Static | MessageView] = list(self.views)
+            if n_earlier:
+                widgets.insert(0, EarlierLink(n_earlier))
+            await self.mount_all(widgets)
+        self.anchor()
+        self.scroll_end(animate=False)
+        self.post_message(self.Behind(0))
+
+    async def add(self, message: StoredMessage, place: tuple[int, int]) -> MessageView:
+        """Append one message and go to the end."""
+        view = MessageView(message, place)
+        self.views.append(view)
+        await self.mount(view)
+        self.anchor()
+        self.scroll_end(animate=False)
+        return view
+
+    def view_of(self, message_id: int | None) -> MessageView | None:
+        """The view of a message, if it is shown."""
+        return next((view for view in self.views if view.message.id == message_id), None)
+
+    def views_messages(self) -> list[StoredMessage]:
+        """The messages shown, first to last."""
+        return [view.message for view in self.views]
+
+    @property
+    def focused_view(self) -> MessageView | None:
+        """The message in focus."""
+        return next((view for view in self.views if view.has_focus), None)
+
+    @property
+    def at_end(self) -> bool:
+        """The newest row is in sight."""
+        return self.scroll_offset.y >= self.max_scroll_y - 1
+
+    def grow(self, view: MessageView, text: str) -> None:
+        """More of an answer; drawn now only where the user can see it."""
+        view.feed(text)
+        if self.at_end:
+            self.draw(view)
+        else:
+            self._pending = view
+            self._waiting += text.count("\n")
+            self.post_message(self.Behind(max(1, self._waiting)))
+
+    def draw(self, view: MessageView) -> None:
+        """Draw a view and note what it cost."""
+        started = time.thread_time()
+        view.draw()
+        self.last_draw_seconds = time.thread_time() - started
+
+    def catch_up(self) -> None:
+        """Draw what waited."""
+        view, self._pending = self._pending, None
+        if view is not None:
+            self._waiting = 0
+            self.draw(view)
+            self.post_message(self.Behind(0))
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Back at the end: draw what waited."""
+        super().watch_scroll_y(old_value, new_value)
+        if self._pending is not None and self.at_end:
+            self.catch_up()
+            self.call_after_refresh(self.scroll_end, animate=False)
+
+    def to_end(self) -> None:
+        """Go to the newest row and stay there."""
+        self.catch_up()
+        self.anchor()
+        self.scroll_end(animate=False)
+
+    def focus_step(self, step: int) -> None:
+        """Focus the message above (-1) or below (1)."""
+        if not self.views:
+            return
+        here = self.focused_view
+        at = self.views.index(here) + step if here is not None else len(self.views) - 1
+        view = self.views[max(0, min(at, len(self.views) - 1))]
+        view.focus()
+        view.scroll_visible(animate=False)
+
+
+class EarlierLink(Static):
+    """Loads the messages before the window."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(f"↑ {n:,} earlier messages", classes="earlier", markup=False)
+
+    def on_click(self) -> None:
+        """Ask for them."""
+        self.post_message(Transcript.Earlier())

@@ -1,0 +1,52 @@
+"""What an empty chat shows: what to do next."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from localllm_tui.markdown.blocks import MUTED
+from localllm_tui.markdown.clean import clean_line
+from localllm_tui.widgets.message_head import link
+
+
+class Welcome(Static):
+    """Empty states say what to do next."""
+
+    def __init__(self) -> None:
+        super().__init__(id="welcome", markup=False)
+
+    def ready(self, model: str) -> None:
+        """A model is there, or on its way."""
+        name = clean_line(model)
+        first = f"{name} is ready." if name else "The model is being loaded; you can write already."
+        self.update(
+            Content("localllm\n").stylize("bold $accent")
+            + Content.styled("A private assistant. Nothing leaves this computer.\n\n", MUTED)
+            + Content(first + "\n\n")
+            + _row("Enter", "send the prompt", "screen.send")
+            + _row("Ctrl+K", "find any action, chat or model", "screen.palette")
+            + _row("Ctrl+F", "search all chats", "screen.search_chats")
+            + _row("F1", "help", "screen.help")
+        )
+
+    def no_model(self, reason: str, offline: bool) -> None:
+        """Offer the starter."""
+        text = (
+            Content("localllm\n").stylize("bold $accent")
+            + Content.styled(clean_line(reason) + "\n\n", "")
+            + Content("Press Enter to get the starter model: SmolLM2-135M, 98 MB, Apache-2.0.\n\n")
+            + link("[ Get the starter ]", "screen.get_starter", "bold $accent")
+            + Content.styled("\n\nOr copy a .gguf file into the models folder, and choose it with F3.", MUTED)
+        )
+        if offline:
+            text += Content.styled("\nThe network is switched off by your settings (offline = true).", "$warning")
+        self.update(text)
+
+    def progress(self, text: str) -> None:
+        """Something is being fetched."""
+        self.update(Content("localllm\n").stylize("bold $accent") + Content(clean_line(text)))
+
+
+def _row(key: str, text: str, action: str) -> Content:
+    return link(f"{key:<8}", action, "bold") + link(text + "\n", action)
