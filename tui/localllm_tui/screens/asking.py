@@ -272,8 +272,8 @@ class Asking(ModelNews):
             if message != view.message:
                 view.show(message, self.conversation.alternatives(message))
             await self.show_sources(message)
-            if self.transcript.at_end or self.transcript.is_anchored:
-                self.call_after_refresh(self.transcript.scroll_end, animate=False)
+            if self.transcript.following:
+                self.transcript.follow()
 
     async def _turn_is_over(self, turn: Turn) -> None:
         self.turn = None

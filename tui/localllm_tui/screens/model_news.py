@@ -30,6 +30,7 @@ class ModelNews(ChatBase):
     def on_model_ready(self, news: ModelReady) -> None:
         """The first question may be answered."""
         self.no_model = None
+        self.transcript.speaker = news.info.model
         activity = "answering" if self.turn is not None else ""
         self.status.set(info=news.info, activity=activity, problem=False)
         for welcome in self.query(Welcome):

@@ -23,12 +23,12 @@ def link(text: str, action: str, style: str = MUTED) -> Content:
     return Content.styled(text, style).stylize(Style.from_meta({"@click": action}))
 
 
-def head_row(message: StoredMessage, place: tuple[int, int], width: int) -> Row:
+def head_row(message: StoredMessage, place: tuple[int, int], width: int, speaker: str = "") -> Row:
     """Who speaks; at the right what rules say, and which alternative this is."""
     if message.role is Role.USER:
         name = Content.styled("You", "bold")
     elif message.role is Role.ASSISTANT:
-        name = Content.styled(clean_line(short_model(message.model)) or "Assistant", "bold $accent")
+        name = Content.styled(clean_line(short_model(message.model or speaker)) or "Assistant", "bold $accent")
     else:
         name = Content.styled("System", "bold")
     right: list[Content] = []

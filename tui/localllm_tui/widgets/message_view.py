@@ -35,12 +35,14 @@ class MessageView(Widget, can_focus=True):
     Args:
         message: The message.
         place: Its place among its alternatives, from 1, and how many there are.
+        speaker: Name over an answer whose model is not known yet.
     """
 
-    def __init__(self, message: StoredMessage, place: tuple[int, int] = (1, 1)) -> None:
+    def __init__(self, message: StoredMessage, place: tuple[int, int] = (1, 1), speaker: str = "") -> None:
         super().__init__(classes=f"message -{message.role.value}")
         self.message = message
         self.place = place
+        self.speaker = speaker
         self.status = ""
         """One line below a growing answer: loading, reading, or nothing."""
         self.show_reasoning = False
@@ -156,7 +158,7 @@ class MessageView(Widget, can_focus=True):
             self._forget_rows()
         if self._rows is not None:
             return self._rows
-        head = [head_row(self.message, self.place, width), *self._reasoning_rows(width)]
+        head = [head_row(self.message, self.place, width, self.speaker), *self._reasoning_rows(width)]
         if len(head) != self._n_head:
             self._n_head = len(head)
             self._strips.clear()

@@ -36,6 +36,10 @@ class Transcript(VerticalScroll, can_focus=False):
     def __init__(self) -> None:
         super().__init__(id="transcript")
         self.views: list[MessageView] = []
+        self.speaker = ""
+        """Name over answers whose model is not known yet."""
+        self.following = True
+        """New rows scroll into sight; false once the user has scrolled up."""
         self.last_draw_seconds = 0.0
         """CPU time that the last drawing took, for the pace of the next ones."""
         self._waiting = 0
@@ -45,23 +49,21 @@ class Transcript(VerticalScroll, can_focus=False):
         """Show these messages, and that `n_earlier` more stand before them."""
         with self.app.batch_update():
             await self.remove_children()
-            self.views = [MessageView(message, place) for message, place in messages]
+            self.views = [MessageView(message, place, self.speaker) for message, place in messages]
             self._pending, self._waiting = None, 0
             widgets: list[Static | MessageView] = list(self.views)
             if n_earlier:
                 widgets.insert(0, EarlierLink(n_earlier))
             await self.mount_all(widgets)
-        self.anchor()
-        self.scroll_end(animate=False)
+        self.follow()
         self.post_message(self.Behind(0))
 
     async def add(self, message: StoredMessage, place: tuple[int, int]) -> MessageView:
         """Append one message and go to the end."""
-        view = MessageView(message, place)
+        view = MessageView(message, place, self.speaker)
         self.views.append(view)
         await self.mount(view)
-        self.anchor()
-        self.scroll_end(animate=False)
+        self.follow()
         return view
 
     def view_of(self, message_id: int | None) -> MessageView | None:
@@ -77,6 +79,27 @@ class Transcript(VerticalScroll, can_focus=False):
         """The message in focus."""
         return next((view for view in self.views if view.has_focus), None)
 
+    def on_mount(self) -> None:
+        """Keep to the end as the transcript grows."""
+        self.watch(self, "virtual_size", self._hold, init=False)
+
+    def follow(self) -> None:
+        """Go to the end and stay there."""
+        self.following = True
+        self._hold()
+        self.scroll_end(animate=False)
+
+    def _hold(self) -> None:
+        # An anchor would hang a short chat from the bottom: it is used only once there is something to scroll.
+        tall = self.virtual_size.height > self.scrollable_content_region.height > 0
+        if self.following and tall != self.is_anchored:
+            self.anchor(tall)
+
+    def release_anchor(self) -> None:
+        """The user scrolls."""
+        self.following = False
+        super().release_anchor()
+
     @property
     def at_end(self) -> bool:
         """The newest row is in sight."""
@@ -85,7 +108,7 @@ class Transcript(VerticalScroll, can_focus=False):
     def grow(self, view: MessageView, text: str) -> None:
         """More of an answer; drawn now only where the user can see it."""
         view.feed(text)
-        if self.at_end:
+        if self.following or self.at_end:
             self.draw(view)
         else:
             self._pending = view
@@ -109,15 +132,16 @@ class Transcript(VerticalScroll, can_focus=False):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Back at the end: draw what waited."""
         super().watch_scroll_y(old_value, new_value)
-        if self._pending is not None and self.at_end:
-            self.catch_up()
-            self.call_after_refresh(self.scroll_end, animate=False)
+        if not self.following and new_value > old_value and self.at_end:
+            self.following = True
+            if self._pending is not None:
+                self.catch_up()
+                self.call_after_refresh(self.scroll_end, animate=False)
 
     def to_end(self) -> None:
         """Go to the newest row and stay there."""
         self.catch_up()
-        self.anchor()
-        self.scroll_end(animate=False)
+        self.follow()
 
     def focus_step(self, step: int) -> None:
         """Focus the message above (-1) or below (1)."""
