@@ -9,7 +9,7 @@ from typing import Literal
 from localllm.assistant import Assistant
 from localllm.events import Role
 from localllm.history import Chat, ChatOptions, History, StoredMessage
-from localllm_tui.turn import Turn
+from localllm_tui.turn import Start, Turn
 
 Notify = Callable[[Turn], None]
 
@@ -99,13 +99,13 @@ class Conversation:
         assistant = self.assistant
         return self._begin(lambda cancel: assistant.regenerate(message_id, cancel=cancel), notify)
 
-    def continue_(self, message_id: int, notify: Notify) -> Turn:
+    def continue_(self, message: StoredMessage, notify: Notify) -> Turn:
         """Go on behind this answer."""
         assistant = self.assistant
-        return self._begin(lambda cancel: assistant.continue_(message_id, cancel=cancel), notify)
+        return self._begin(lambda cancel: assistant.continue_(message.id, cancel=cancel), notify, message.content)
 
-    def _begin(self, start: Callable[..., object], notify: Notify) -> Turn:
-        turn = Turn(self.ensure_chat().id, start, notify, temporary=self.temporary)  # type: ignore[arg-type]
+    def _begin(self, start: Start, notify: Notify, prefix: str = "") -> Turn:
+        turn = Turn(self.ensure_chat().id, start, notify, temporary=self.temporary, prefix=prefix)
         turn.begin()
         return turn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual.color import Color
 from textual.theme import Theme
 
 DARK = Theme(
@@ -65,7 +66,15 @@ OWN = (DARK, LIGHT, CONTRAST)
 
 def with_markdown_colours(variables: dict[str, str]) -> dict[str, str]:
     """Theme variables with those that Markdown needs, for any theme."""
+    foreground = Color.parse(variables.get("foreground", "#ffffff"))
+    background = Color.parse(variables.get("background", "#000000"))
+    muted = (
+        variables.get("foreground", "#ffffff")
+        if foreground.ansi is not None
+        else background.blend(foreground, 0.58).hex
+    )
     return {
+        "md-muted": muted,
         "md-block": variables.get("surface", "#1a1d22"),
         "md-code": variables.get("foreground", "#ffffff"),
         "md-code-background": variables.get("panel", "#22262d"),

@@ -34,15 +34,18 @@ class Turn:
         start: Begins the turn; runs in the thread.
         notify: Called from the thread when there is something to drain.
         temporary: The chat is kept in memory only.
+        prefix: The answer that is continued.
     """
 
-    def __init__(self, chat_id: int, start: Start, notify: Callable[[Turn], None], *, temporary: bool = False) -> None:
+    def __init__(
+        self, chat_id: int, start: Start, notify: Callable[[Turn], None], *, temporary: bool = False, prefix: str = ""
+    ) -> None:
         self.chat_id = chat_id
         self.temporary = temporary
         self.question_id: int | None = None
         self.answer_id: int | None = None
-        self.text = ""
-        """What was drained of the answer so far, a prefix not included."""
+        self.text = prefix
+        """The answer as far as it was drained."""
         self.n_tokens = 0
         self.first_token_at = 0.0
         self.last_token_at = 0.0

@@ -14,7 +14,8 @@ from localllm_tui.markdown import parser
 from localllm_tui.markdown.latex import to_unicode
 
 EMPTY = Content("")
-MUTED = "$text-muted"
+MUTED = "$md-muted"
+"""A colour of its own: `$text-muted` is relative to what lies below it, which text can't know."""
 _BULLETS = "•◦▪"
 _CITATION = re.compile(r"\[(\d{1,2})\](?!\()")
 UNSUPPORTED_START, UNSUPPORTED_END = "\ue0f0", "\ue0f1"

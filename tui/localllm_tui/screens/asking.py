@@ -117,7 +117,7 @@ class Asking(ModelNews):
     def continue_from(self, message: StoredMessage) -> None:
         """Go on behind an answer."""
         if self._free():
-            self._begin(lambda: self.conversation.continue_(message.id, self.notify_turn))
+            self._begin(lambda: self.conversation.continue_(message, self.notify_turn))
 
     def _free(self) -> bool:
         if self.turn is not None:
@@ -231,6 +231,7 @@ class Asking(ModelNews):
             case Violation(rule=rule):
                 self._say_in(view, f"rule {rule.id} is broken: {rule.reason}")
             case Repairing():
+                turn.text = happening.kept
                 if view is not None:
                     view.replace_text(happening.kept)
                     self._say_in(view, f"repairing {happening.rule_id}, attempt {happening.attempt + 1}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -12,7 +13,7 @@ from textual.widgets import Static, TextArea
 
 from localllm.errors import LocalLLMError
 from localllm.events import Role
-from localllm.history import StoredMessage
+from localllm.history import MessageState, StoredMessage
 from localllm_tui.conversation import Conversation
 from localllm_tui.engine_news import one_line
 from localllm_tui.markdown.clean import clean_line
@@ -177,9 +178,19 @@ class ChatBase(Screen[None]):
         self.conversation.reload()
         self._show_title()
 
+    def shown_messages(self) -> list[StoredMessage]:
+        """The active branch; an answer on its way stands as far as the screen has followed it, not as it is stored."""
+        turn = self.turn
+        return [
+            replace(m, content=turn.text, state=MessageState.STREAMING, reason="")
+            if turn is not None and not turn.over and m.id == turn.answer_id
+            else m
+            for m in self.conversation.messages()
+        ]
+
     async def fill(self, message_id: int | None = None) -> None:
         """Mount the window of messages of the active branch."""
-        messages = self.conversation.messages()
+        messages = self.shown_messages()
         if message_id is not None:
             at = next((n for n, m in enumerate(messages) if m.id == message_id), len(messages))
             self.earlier = max(self.earlier, len(messages) - at + 2)
@@ -208,7 +219,7 @@ class ChatBase(Screen[None]):
 
     async def sync(self) -> None:
         """Bring the transcript to the active branch, touching only what differs."""
-        messages = self.conversation.messages()
+        messages = self.shown_messages()
         hidden = max(0, len(messages) - max(WINDOW, self.earlier))
         views, shown = self.transcript.views, messages[hidden:]
         ids, wanted = [view.message.id for view in views], [m.id for m in shown]

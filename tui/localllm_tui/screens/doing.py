@@ -8,7 +8,7 @@ from textual.content import Content
 
 from localllm.errors import LocalLLMError
 from localllm.events import Role
-from localllm.history import ChatOptions, StoredMessage
+from localllm.history import StoredMessage
 from localllm.settings import save_setting
 from localllm_tui import clipboard, editor
 from localllm_tui.actions import BY_ID, BY_SLASH, KEY_SETS, keymap
@@ -145,7 +145,7 @@ class Doing(Completing):
             self.copy_text(blocks[0].text if blocks else "")
             return
         entries = [
-            Content.styled(f"{n} {block.language or 'text'}  ", "$text-muted") + Content(block.text.split("\n")[0][:60])
+            Content.styled(f"{n} {block.language or 'text'}  ", "$md-muted") + Content(block.text.split("\n")[0][:60])
             for n, block in enumerate(blocks, 1)
         ]
         self.app.push_screen(Pick("Copy which code block?", entries), lambda n: self._copy_picked(view, n))
@@ -513,7 +513,7 @@ class Doing(Completing):
             self.say("There is no model on this computer yet: /starter gets one.", "warning")
             return
         entries = [
-            Content(clean_line(name)) + Content.styled(f"  {quantization} {size / 1e6:,.0f} MB", "$text-muted")
+            Content(clean_line(name)) + Content.styled(f"  {quantization} {size / 1e6:,.0f} MB", "$md-muted")
             for name, quantization, size in models
         ]
         names = [name for name, _, _ in models]

@@ -29,7 +29,9 @@ class Help(ModalScreen[str | None]):
         """One scrolling page."""
         with VerticalScroll(classes="dialog tall"):
             yield Static("Help", classes="title", markup=False)
-            yield Static(help_text(self.key_set), markup=False)
+            page = Static(help_text(self.key_set), markup=False)
+            page.auto_links = False
+            yield page
             yield Static("Esc closes. A click on a line does it.", classes="hint", markup=False)
 
     def on_mount(self) -> None:

@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from localllm.history import Chat, Hit, History
+from localllm.history import Chat, History, Hit
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
 

@@ -12,6 +12,8 @@ from localllm_tui.widgets.message_head import link
 class Hints(Static):
     """Made from the registry."""
 
+    auto_links = False
+
     def __init__(self, key_set: str) -> None:
         super().__init__(id="hints", markup=False)
         self.key_set = key_set
@@ -29,7 +31,7 @@ class Hints(Static):
             if action.id == "stop" and not busy:
                 continue
             name = "wait" if action.id == "send" and busy else action.hint
-            text = link(key_names(action, self.key_set, most=1), f"screen.{action.id}", "bold $text-muted")
+            text = link(key_names(action, self.key_set, most=1), f"screen.{action.id}", "bold $md-muted")
             text += link(f" {name}", f"screen.{action.id}")
             joined = row + Content("   ") + text if row else text
             if self.size.width and joined.cell_length > self.content_size.width:

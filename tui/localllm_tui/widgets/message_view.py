@@ -207,7 +207,7 @@ class MessageView(Widget, can_focus=True):
             bar = Content.styled("▎ ", MUTED)
             for line in thought.split("\n"):
                 for n, (start, end) in enumerate(wrap(line, max(1, width - 2))):
-                    rows.append(Row(bar + Content.styled(line[start:end], "italic $text-muted"), 2, " " if n else None))
+                    rows.append(Row(bar + Content.styled(line[start:end], "italic $md-muted"), 2, " " if n else None))
         rows.append(Row(EMPTY))
         return rows
 

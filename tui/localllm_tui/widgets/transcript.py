@@ -157,6 +157,8 @@ class Transcript(VerticalScroll, can_focus=False):
 class EarlierLink(Static):
     """Loads the messages before the window."""
 
+    auto_links = False
+
     def __init__(self, n: int) -> None:
         super().__init__(f"↑ {n:,} earlier messages", classes="earlier", markup=False)
 

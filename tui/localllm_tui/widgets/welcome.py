@@ -13,6 +13,8 @@ from localllm_tui.widgets.message_head import link
 class Welcome(Static):
     """Empty states say what to do next."""
 
+    auto_links = False
+
     def __init__(self) -> None:
         super().__init__(id="welcome", markup=False)
 
