@@ -1,4 +1,4 @@
-"""Every action of the app, declared once: bindings, footer, help, palette, slash commands and docs/keys.md follow it."""
+"""Every action, declared once: bindings, hints, help, palette, slash commands and docs/keys.md follow it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("undo_delete", "Bring the deleted chat back", "Chats", "alt+z", slash="undo"),
     Action("export", "Export this chat", "Chats", slash="export", argument="markdown|html|jsonl"),
     # the app
-    Action("palette", "Find any action, chat or model", "App", "ctrl+k,ctrl+p", emacs="alt+x", hint="everything"),
+    Action("palette", "Find any action, chat or model", "App", "ctrl+k,ctrl+p", emacs="alt+x", hint="menu"),
     Action("help", "Help", "App", "f1", slash="help", hint="help"),
     Action("toggle_sources", "Show or hide the sources", "App", "ctrl+o", slash="sources"),
     Action("inspect", "What the model was sent", "App", "f2", slash="prompt"),

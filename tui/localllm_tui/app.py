@@ -1,4 +1,4 @@
-"""The Textual app: settings, history and assistant are opened here, everything visible is in `screens` and `widgets`."""
+"""The Textual app: opens settings, history and assistant; what is seen is in `screens` and `widgets`."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from localllm.events import Event, Finished, Token, TurnStarted
+from localllm.events import Event, Token, TurnStarted
 
 Start = Callable[[threading.Event], Generator[Event, None, None]]
 """Begins a turn of the assistant, given what cancels it."""
@@ -38,7 +38,13 @@ class Turn:
     """
 
     def __init__(
-        self, chat_id: int, start: Start, notify: Callable[[Turn], None], *, temporary: bool = False, prefix: str = ""
+        self,
+        chat_id: int,
+        start: Start,
+        notify: Callable[[Turn], None],
+        *,
+        temporary: bool = False,
+        prefix: str = "",
     ) -> None:
         self.chat_id = chat_id
         self.temporary = temporary
@@ -50,6 +56,7 @@ class Turn:
         self.first_token_at = 0.0
         self.last_token_at = 0.0
         self.over = False
+        """Its end was shown; set by the screen."""
         self._cancel = threading.Event()
         self._start = start
         self._notify = notify
@@ -100,8 +107,6 @@ class Turn:
             joined.append(happening)
             if isinstance(happening, TurnStarted):
                 self.question_id, self.answer_id = happening.question_id, happening.answer_id
-            elif isinstance(happening, (Finished, Failed)):
-                self.over = True
         if pieces:
             joined.append(Token("".join(pieces), count))
         return joined

@@ -236,8 +236,10 @@ class Asking(ModelNews):
                     view.replace_text(happening.kept)
                     self._say_in(view, f"repairing {happening.rule_id}, attempt {happening.attempt + 1}")
             case Finished():
+                turn.over = True
                 await self._finished(turn, happening, shown)
             case Failed(error=error):
+                turn.over = True
                 await self._failed(turn, error, shown)
 
     def _say_in(self, view: MessageView | None, text: str) -> None:

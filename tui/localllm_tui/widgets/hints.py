@@ -5,8 +5,11 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from localllm_tui.actions import ACTIONS, key_names
+from localllm_tui.actions import BY_ID, key_names
 from localllm_tui.widgets.message_head import link
+
+HINTS = ("stop", "send", "new_line", "palette", "help", "new_chat", "toggle_chats")
+"""The most important ones first; as many as fit."""
 
 
 class Hints(Static):
@@ -27,7 +30,7 @@ class Hints(Static):
         """The hints of now: `stop` matters only while an answer is written."""
         self.busy = busy
         row = Content("")
-        for action in sorted((a for a in ACTIONS if a.hint), key=lambda a: a.id != "stop"):
+        for action in (BY_ID[name] for name in HINTS):
             if action.id == "stop" and not busy:
                 continue
             name = "wait" if action.id == "send" and busy else action.hint
