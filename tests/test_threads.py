@@ -96,12 +96,13 @@ def test_our_own_work_is_not_that_of_others() -> None:
     others = OtherPrograms()
     if not others.works:
         pytest.skip("this system does not say what others use")
-    end = time.monotonic() + 0.4
-    while time.monotonic() < end:
+    began, cpu = time.monotonic(), time.process_time()
+    while time.monotonic() < began + 0.4:
         pass
+    ours = (time.process_time() - cpu) / (time.monotonic() - began)  # on a crowded machine we get little
     used = others.cores()
     assert used is not None
-    assert used <= (os.cpu_count() or 1) - 0.3
+    assert used <= (os.cpu_count() or 1) - ours + 0.25
     assert others.cores() is None, "too soon to say"
 
 
