@@ -179,6 +179,8 @@ class Controller:
         self._source = -1
         self._n_context = 0
         self._evaluated = 0
+        self._hiccups = 1.0
+        """Mean time of plain steps over the table's, which is nearer to a median: what plain decoding really takes."""
         self._unserved = 1.0
         """Share of the answer's tokens that no free drafter provided, of late."""
         self._usual = float(_ANSWER)
@@ -250,13 +252,16 @@ class Controller:
         self._accepted += accepted
         self._remaining = max(self._remaining - len(emitted), _LEAST_ANSWER)
         self._since_plain = self._since_plain + 1 if drafted else 0
-        # A plain step costs what it costs; only drafting, if anything, was lost with it. A hiccup of the machine is
-        # nobody's fault: it counts at most three times the expected cost.
-        step = min(seconds, 3 * row[min(batch, self.costs.max_batch)]) if drafted else plain
+        # A plain step costs what it costs; only drafting, if anything, was lost with it. Hiccups of the machine befall
+        # plain steps as well, and the table leaves them out: here they count a quarter of the expected cost at most.
+        expected = row[min(batch, self.costs.max_batch)]
+        step = min(max(seconds, 0.8 * expected), 1.25 * expected) if drafted else plain
+        if not drafted and batch == 1:
+            self._hiccups += 0.05 * (min(seconds / row[1], 10.0) - self._hiccups)
         self.ledger.settle(len(emitted), len(emitted) - 1 + plain / row[1], (step + self._draft_seconds) / row[1])
         free = accepted if self._source >= 0 and self._sources[self._source].stepwise is None else 0
         self._unserved += 0.15 * (1.0 - free / max(len(emitted), 1) - self._unserved)
-        self._worth += plain + (len(emitted) - 1) * row[1]
+        self._worth += (plain + (len(emitted) - 1) * row[1]) * self._hiccups
         self._spent += seconds + self._draft_seconds
         if self._source >= 0:
             self._sources[self._source].drafted += drafted
