@@ -13,7 +13,7 @@ _CLOSERS = set(b'"}])')
 _VALUES = (b"0", b"1", b'""', b"[]", b"{}", b"null", b"false", b"true")
 _FREE = 1_000
 """More legal tokens than this mean free text (the inside of a string, say), not punctuation."""
-_WIDTH, _BRANCH, _MASKS = 6, 8, 600
+_WIDTH, _BRANCH, _MASKS = 6, 8, 150
 """Width of the second search, tokens tried per position, and masks it may compute in all."""
 
 

@@ -24,6 +24,9 @@ MAX_SOURCE = 1 << 20
 MAX_DEPTH = 120
 """Nesting of a schema. Deeper ones are refused: recursive walks over them must stay far from any stack limit."""
 
+_SEARCH_EVERY = 12
+"""Tokens until a search for an end is tried again that found none: it costs as much as several tokens."""
+
 _MAX_CLOSER = 400
 """Tokens that closers may take."""
 
@@ -211,6 +214,9 @@ class GrammarMatcher:
         self._closers = closers
         self._ending: list[int] = []
         self._ended = False
+        self._committed = 0
+        self._search_again = 0
+        self._searched = 0
         self._vocabulary = vocabulary
         self.notes = notes
         self._way_out: list[int] | None = None
@@ -246,6 +252,7 @@ class GrammarMatcher:
             follows = self._ending[: len(ids)] == ids
             self._ending = self._ending[len(ids) :] if follows else []
             self._ended = follows and not self._ending
+        self._committed += len(ids)
         if not self._raw.consume_tokens(ids):
             raise ConstraintRefused(f"The answer left the grammar: {_first_line(self._raw.get_error())}.")
 
@@ -281,10 +288,14 @@ class GrammarMatcher:
         """A shortest known way to a legal end in at most `limit` tokens, or None. Empty where the answer may end."""
         if self._ending:
             return list(self._ending) if len(self._ending) <= limit else None
+        if self._way_out is None and self._committed < self._search_again and limit <= self._searched:
+            return None
         if self._way_out is None and self._closers and not self.accepting:
             self._way_out = self._by_closers(limit)
         if self._way_out is None:
             self._way_out = shortest_closing(self._raw, self._vocabulary.closing_order, limit, self._json)
+        if self._way_out is None:
+            self._search_again, self._searched = self._committed + _SEARCH_EVERY, limit
         return list(self._way_out) if self._way_out is not None and len(self._way_out) <= limit else None
 
     def _by_closers(self, limit: int) -> list[int] | None:

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from localllm.rules.checks.shape import _PAIRS
 from localllm.rules.ruleset import Rule
 
-_STOP, _WORDS, _TAIL, _END, _QUOTE = range(5)
+_STOP, _WORDS, _BLOCKS, _FULL_STOP, _TAIL, _END, _QUOTE = range(7)
+
+_NAMES = "name date address phone email title city subject amount time place signature".split()
+_MARKED = "summary details example result reason advice note outlook context background".split()
 
 
 def closers_of(rules: Sequence[Rule]) -> tuple[str, ...]:
@@ -21,10 +24,23 @@ def closers_of(rules: Sequence[Rule]) -> tuple[str, ...]:
             case "keywords:existence":
                 found += [(_WORDS, f" {w}") for w in p["keywords"]]
             case "keywords:frequency" if p["relation"] != "less than":
-                found += [(_WORDS, f" {p['keyword']}")] * p["frequency"]
+                found += [(_WORDS, f" {p['keyword']}.")] * p["frequency"]
             case "placeholders" | "detectable_content:number_placeholders":
                 n = p.get("num_placeholders") or p.get("min") or p.get("exact") or 0
-                found += [(_WORDS, f" [{name}]") for name in ("name", "date", "address", "phone number", "email", "title", "city", "subject", "amount", "time", "place", "signature")[:n]]  # fmt: skip  # noqa: E501
+                found += [(_WORDS, f" [{name}]") for name in _NAMES[:n]]
+            case "highlights" | "detectable_format:number_highlighted_sections":
+                n = p.get("num_highlights") or p.get("min") or p.get("exact") or 0
+                found += [(_WORDS, f" *{word}*") for word in _MARKED[:n]]
+            case "detectable_format:number_bullet_lists":
+                found += [(_BLOCKS, "\n* And so on.")] * p["num_bullets"]
+            case "detectable_format:multiple_sections":
+                found += [
+                    (_BLOCKS, f"\n\n{p['section_spliter']} {i}\nAnd so on.") for i in range(1, p["num_sections"] + 1)
+                ]
+            case "length_constraints:number_paragraphs":
+                found += [(_BLOCKS, "\n***\nAnd so on.")] * (p["num_paragraphs"] - 1)
+            case "combination:two_responses":
+                found += [(_BLOCKS, "\n******\nThe same in other words.")]
             case "postscript":
                 found += [(_TAIL, f"\n\n{p['marker']} Thank you.")]
             case "detectable_content:postscript":
@@ -37,7 +53,7 @@ def closers_of(rules: Sequence[Rule]) -> tuple[str, ...]:
                 found += [(_QUOTE, _PAIRS.get(p["mark"], p["mark"]))]
             case "startend:quotation":
                 found += [(_QUOTE, '"')]
-    if any(kind != _STOP for kind, _ in found):
-        found.append((_STOP, "."))
+    if found:
+        found += [(_STOP, "."), (_FULL_STOP, ".")]
         found.sort(key=lambda item: item[0])
     return tuple(text for _, text in found)

@@ -65,7 +65,8 @@ def _keywords(p: Params, text: str) -> bool:
 
 
 def _punctuation(p: Params, text: str) -> bool:
-    return all(c in text for c in ".,!?;:") and any(mark in text for mark in ("!?", "?!", "‽"))
+    rest = text.replace("?!", "").replace("‽", "")
+    return rest != text and all(c in rest for c in ".,!?;:")
 
 
 def _conjunctions(p: Params, text: str) -> tuple[bool, int]:
@@ -181,7 +182,7 @@ def _newline(p: Params, text: str) -> bool:
 
 def _options(p: Params, text: str) -> bool:
     options = [o.strip() for o in re.split(r"[/|]|\s+or\s+|,", p["options"]) if o.strip()]
-    return text.strip().strip(".\"'*").lower() in {o.strip(".\"'*").lower() for o in options}
+    return text.strip().lower() in {o.lower() for o in options}
 
 
 def _quote_unquote(p: Params, text: str) -> bool:
@@ -224,7 +225,8 @@ def _quotes(p: Params, text: str) -> bool:
 
 
 def _sub_bullets(p: Params, text: str) -> bool:
-    items = re.split(r"^[ \t]*\*", text, flags=re.M)[1:]
+    """Each item has a dash line under it. (The reference takes stars of bold text for items too.)"""
+    items = re.split(r"^[ \t]*\*(?!\*)", text, flags=re.M)[1:]
     return bool(items) and all(re.search(r"^[ \t]*-", item, re.M) for item in items)
 
 
