@@ -39,21 +39,55 @@ class PassageGuard(Protocol):
 class Grounding(Protocol):
     """The documents' part in one question: what was found, how it is put to the model, how its answer is checked."""
 
-    passages: tuple[Passage, ...]
-    """Put before the model; for a refusal the nearest ones."""
-    mode: Literal["hybrid", "keyword", "vector", "whole"]
-    seconds: float
-    refusal: str
-    """Said instead of asking the model, when the documents don't answer; empty otherwise."""
-    system: str
-    """Instructions for the model."""
-    question: str
-    """The question with the numbered passages, as the model reads it."""
-    constraint: ConstraintSpec | None
-    hidden: bool
-    """The model's own text is not for the user (it only chooses sentences); `check` makes the answer from it."""
-    assembly: Literal["exact", "warm", "instant"]
-    notes: tuple[str, ...]
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        """Put before the model; for a refusal the nearest ones."""
+        ...
+
+    @property
+    def mode(self) -> Literal["hybrid", "keyword", "vector", "whole"]:
+        """How they were found."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """How long the search took."""
+        ...
+
+    @property
+    def refusal(self) -> str:
+        """Said instead of asking the model, when the documents don't answer; empty otherwise."""
+        ...
+
+    @property
+    def system(self) -> str:
+        """Instructions for the model."""
+        ...
+
+    @property
+    def question(self) -> str:
+        """The question with the numbered passages, as the model reads it."""
+        ...
+
+    @property
+    def constraint(self) -> ConstraintSpec | None:
+        """What the answer must look like while it is written."""
+        ...
+
+    @property
+    def hidden(self) -> bool:
+        """The model's own text is not for the user (it only chooses sentences); `check` makes the answer from it."""
+        ...
+
+    @property
+    def assembly(self) -> Literal["exact", "warm", "instant"]:
+        """How the passages reach the model."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks for the user, such as passages that were left out."""
+        ...
 
     def check(self, text: str) -> Grounded:
         """Check every citation, quote and number of the answer."""
