@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from localllm.assistant import Assistant, Broken, Checked, Grounded, Repair
+from localllm.assistant import Assistant, Broken, Checked, Repair
 from localllm.assistant.seams import PassageGuard
 from localllm.engine.protocol import Cancel, ConstraintSpec, Engine
 from localllm.events import (
@@ -41,6 +41,15 @@ PASSAGE = Passage(1, "pump.md", "Pump", "Service", None, 9, 100, 140, 0.8, "Repl
 # ---- fakes ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Answer:
+    text: str
+    citations: tuple[Citation, ...] = ()
+    unsupported: tuple[Span, ...] = ()
+    refused: bool = False
+    notes: tuple[str, ...] = ()
+
+
 @dataclass
 class FakeGrounding:
     """Citations are the marks [n] of the answer; `hidden` turns the chosen number into a sentence."""
@@ -56,7 +65,7 @@ class FakeGrounding:
     assembly: Literal["exact", "warm", "instant"] = "warm"
     notes: tuple[str, ...] = ("1 file was skipped.",)
 
-    def check(self, text: str) -> Grounded:
+    def check(self, text: str) -> Answer:
         if self.hidden:
             text = f"{self.passages[int(text) - 1].text} [{text}]"
         marks = [
@@ -64,9 +73,9 @@ class FakeGrounding:
             for n in re.findall(r"\[(\d)\]", text)
         ]
         if not marks:
-            return Grounded("Not in your documents.", refused=True)
+            return Answer("Not in your documents.", refused=True)
         at = text.find("maybe")
-        return Grounded(text, tuple(marks), (Span(at, at + 5),) if at >= 0 else ())
+        return Answer(text, tuple(marks), (Span(at, at + 5),) if at >= 0 else ())
 
 
 @dataclass

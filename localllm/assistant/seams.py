@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from localllm.engine.protocol import Cancel, ConstraintSpec, Engine
@@ -16,16 +15,33 @@ from localllm.settings import Settings
 # ---- documents ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Grounded:
+class Grounded(Protocol):
     """An answer after its citations were checked."""
 
-    text: str
-    citations: tuple[Citation, ...] = ()
-    unsupported: tuple[Span, ...] = ()
-    refused: bool = False
-    """Nothing in it is supported: `text` says so instead."""
-    notes: tuple[str, ...] = ()
+    @property
+    def text(self) -> str:
+        """With marks that can be followed."""
+        ...
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """One for each mark in the text."""
+        ...
+
+    @property
+    def unsupported(self) -> tuple[Span, ...]:
+        """What no passage supports."""
+        ...
+
+    @property
+    def refused(self) -> bool:
+        """Nothing in it is supported: `text` says so instead."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks for the user."""
+        ...
 
 
 class PassageGuard(Protocol):
