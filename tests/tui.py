@@ -59,6 +59,7 @@ async def opened(
     size: tuple[int, int] = (120, 40),
     settings: Settings | None = None,
     assistant: Assistant | None = None,
+    loaded: bool = True,
 ) -> AsyncIterator[Opened]:
     """The app on a history in a folder."""
     paths = Paths(folder, folder / "config.toml", folder)
@@ -69,7 +70,8 @@ async def opened(
         app = LocalLLMApp(settings, paths, assistant)
         async with app.run_test(size=size) as pilot:
             here = Opened(app, pilot, history)
-            await here.until(lambda: here.screen.status.status.info or here.screen.no_model, "loading")
+            if loaded:
+                await here.until(lambda: here.screen.status.status.info or here.screen.no_model, "loading")
             await pilot.pause()
             yield here
             if (turn := here.screen.turn) is not None:

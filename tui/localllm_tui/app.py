@@ -58,6 +58,14 @@ class LocalLLMApp(App[int]):
         """The one screen."""
         return ChatScreen(self.assistant, self.settings, self.paths)
 
+    async def action_quit(self) -> None:
+        """Leave by the screen's own way, which keeps the draft."""
+        screen = self.screen_stack[0]
+        if isinstance(screen, ChatScreen):
+            await screen.action_quit()
+        else:
+            self.exit(0)
+
     def on_mount(self) -> None:
         """The model loads while the screen is usable."""
         load_in_thread(self.assistant, self.screen.post_message)

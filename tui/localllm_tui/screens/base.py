@@ -259,6 +259,8 @@ class ChatBase(Screen[None]):
     def keep_draft(self) -> None:
         """Store what stands in the prompt."""
         text = self.prompt.text if self.editing is None else self._aside
+        if text.startswith("/"):  # a command is no draft
+            return
         try:
             self.conversation.save_draft(text)
         except LocalLLMError as error:
