@@ -28,6 +28,7 @@
         + Offline
       + InputError
       + SettingsError
+        + PresetNotFound
       + HistoryError
         + ChatNotFound
 
@@ -200,6 +201,10 @@ class InputError(LocalLLMError):
 
 class SettingsError(LocalLLMError):
     """The settings file or an environment variable holds a value that can't be used."""
+
+
+class PresetNotFound(SettingsError):
+    """There is no preset of that name."""
 
 
 class HistoryError(LocalLLMError):

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,7 @@ class Settings:
     # screen
     theme: str = _setting("localllm-dark", "screen", "Colour theme.")
     keys: str = _setting("default", "screen", "Key set.", choices=("default", "vim", "emacs"))
+    plain: bool = _setting(False, "screen", "No screen: a chat line by line, for screen readers and simple terminals.")
     reduced_motion: bool = _setting(False, "screen", "No animation, no blinking.")
     show_draft: bool = _setting(False, "screen", "Tint tokens that came from a draft.")
     idle_prefill: bool = _setting(True, "screen", "Read the prompt in advance while you type.")
@@ -248,24 +249,10 @@ def load_settings(paths: Paths, environ: Mapping[str, str] = os.environ) -> Sett
     Raises:
         SettingsError: A value can't be used; the message names file and line, or the variable.
     """
-    values: dict[str, Any] = {}
     try:
-        text = paths.config.read_text("utf-8")
+        values = read_values(paths.config)
     except FileNotFoundError:
-        text = ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{paths.config} can't be read: {error}.", "Mend the file or delete it.") from error
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{paths.config}: {_with_line(str(error))}.", "Mend this line or the file.") from error
-    for name, value in table.items():
-        where = f"{paths.config}, line {_line_of(name, text)}"
-        if name not in _DEFAULT_TYPES:
-            raise SettingsError(f"{where}: there is no setting {name!r}.", _nearest(name))
-        if complaint := _complaint(name, value):
-            raise SettingsError(f"{where}: {name} {complaint}.", rule_of(name).help)
-        values[name] = _DEFAULT_TYPES[name](value)
+        values = {}
     for name, kind in _DEFAULT_TYPES.items():
         variable = "LOCALLLM_" + name.upper()
         if variable in environ:
@@ -287,21 +274,72 @@ def save_setting(paths: Paths, name: str, value: object) -> None:
         raise ValueError(f"there is no setting {name!r}")
     if complaint := _complaint(name, value):
         raise ValueError(f"{name} {complaint}")
-    private_folder(paths.config.parent)
     text = paths.config.read_text("utf-8") if paths.config.exists() else ""
-    line = f"{name} = {_to_toml(value)}"
+    line = f"{name} = {to_toml(value)}"
     pattern = re.compile(rf"^[ \t]*{re.escape(name)}[ \t]*=.*$", re.MULTILINE)
     if pattern.search(text):
         text = pattern.sub(lambda _: line, text, count=1)
     else:
         text = text + ("\n" if text and not text.endswith("\n") else "") + line + "\n"
-    part = paths.config.with_suffix(".toml.part")
+    write_private(paths.config, text)
+
+
+def read_values(path: Path, names: Collection[str] | None = None, extra: Collection[str] = ()) -> dict[str, Any]:
+    """The settings that a TOML file names, checked.
+
+    Args:
+        path: The file.
+        names: Settings that may stand there; None means all.
+        extra: Further keys whose values are texts, returned as they are.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        SettingsError: It can't be read, or something in it can't be used; the message names file and line.
+    """
     try:
-        part.write_text(text, "utf-8")
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} can't be read: {error}.", "Mend the file or delete it.") from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {_with_line(str(error))}.", "Mend this line or the file.") from error
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        where = f"{path}, line {_line_of(name, text)}"
+        if name in extra:
+            if not isinstance(value, str):
+                raise SettingsError(f"{where}: {name} must be a text, not {value!r}.")
+            values[name] = value
+            continue
+        if name not in _DEFAULT_TYPES:
+            raise SettingsError(f"{where}: there is no setting {name!r}.", _nearest(name))
+        if names is not None and name not in names:
+            raise SettingsError(f"{where}: {name} can't be set here.", "It belongs into the settings file.")
+        if complaint := _complaint(name, value):
+            raise SettingsError(f"{where}: {name} {complaint}.", rule_of(name).help)
+        values[name] = _DEFAULT_TYPES[name](value)
+    return values
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a small text file, readable by the user alone; whatever goes wrong, it is never half-written.
+
+    Raises:
+        SettingsError: It can't be written.
+    """
+    private_folder(path.parent)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.touch(0o600)
         part.chmod(0o600)
-        part.replace(paths.config)
+        part.write_text(text, "utf-8")
+        part.replace(path)
     except OSError as error:
-        raise SettingsError(f"{paths.config} can't be written: {error.strerror or error}.") from error
+        part.unlink(missing_ok=True)
+        raise SettingsError(f"{path} can't be written: {error.strerror or error}.") from error
 
 
 def _from_environment(variable: str, name: str, kind: type, text: str) -> Any:
@@ -321,7 +359,8 @@ def _from_environment(variable: str, name: str, kind: type, text: str) -> Any:
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
 
 
-def _to_toml(value: object) -> str:
+def to_toml(value: object) -> str:
+    """A setting's value as it stands in a TOML file, on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):

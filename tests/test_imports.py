@@ -22,10 +22,12 @@ ALLOWED: dict[str, set[str]] = {
     "rag": BOTTOM | {"engine.protocol", "models"},
     "rules": BOTTOM | {"engine.protocol"},
     "history": BOTTOM,
+    "presets": BOTTOM | {"history"},
     "assistant": BOTTOM | {"prompt", "engine", "rag", "rules", "models", "history"},
     "open": BOTTOM | {"assistant", "prompt", "engine", "rag", "rules", "models", "history"},
     "server": BOTTOM | {"open", "assistant", "prompt", "engine", "rag", "rules", "models", "history"},
-    "cli": BOTTOM | {"open", "assistant", "server", "prompt", "engine", "rag", "rules", "models", "history", "llama"},
+    "cli": BOTTOM
+    | {"open", "assistant", "server", "prompt", "engine", "rag", "rules", "models", "history", "presets", "llama"},
 }
 FOREIGN = {"textual", "rich", "localllm_tui"}
 
