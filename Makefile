@@ -32,7 +32,7 @@ binary: build/venv/installed  ## The packaged program, in dist/localllm
 	@echo "Built dist/localllm/localllm"
 
 # llama.cpp for a baseline processor: without pip's cache, which may hold a build for this very processor.
-build/venv/installed: requirements.txt requirements-dev.txt pyproject.toml
+build/venv/installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv build/venv
 	CMAKE_ARGS="-DGGML_NATIVE=OFF" build/venv/bin/python -m pip install --quiet --disable-pip-version-check \
 		--no-cache-dir --require-hashes --no-deps -r requirements.txt
@@ -61,7 +61,7 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 offload: build/rpc/installed  ## Test offloading through a software device: llama.cpp's RPC backend on loopback
 	build/rpc/bin/python -m pytest tests/test_offload.py
 
-build/rpc/installed: requirements.txt requirements-dev.txt pyproject.toml
+build/rpc/installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv build/rpc
 	CMAKE_ARGS="-DGGML_RPC=ON" build/rpc/bin/python -m pip install --quiet --disable-pip-version-check \
 		--no-cache-dir --require-hashes --no-deps -r requirements.txt
