@@ -107,7 +107,8 @@ def _terms_of(chunk: str) -> list[str]:
     terms = list(pieces)
     for piece in pieces:
         parts = _camel_parts(piece) if _CAMEL.fullmatch(piece) else []
-        if len(parts) > 1:
+        # MicroRNA is a word of two, not an identifier: as a phrase it would count twice.
+        if len(parts) > 2 or (len(parts) == 2 and not any(p.isupper() for p in parts)):
             terms.append(" ".join(parts))
     if len(pieces) > 1 and ("_" in chunk or any(c.isdigit() for c in chunk)):
         terms.append(" ".join(pieces))

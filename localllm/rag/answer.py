@@ -1,0 +1,211 @@
+"""One question to a library: find, decide whether the documents answer it, put it to the model, check what comes back.
+
+`open_retriever` gives the assistant its documents; `ground` is the whole of it for one question.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from localllm.engine.protocol import Cancel, ConstraintSpec, Embedder, Engine
+from localllm.errors import LibraryNotFound
+from localllm.events import Message, Passage, Role
+from localllm.rag import extract, prompting
+from localllm.rag.grounded import Grounded
+from localllm.rag.grounding import check
+from localllm.rag.passages import fitted_passages, whole_documents
+from localllm.rag.search import SearchResult, search
+from localllm.rag.thresholds import thresholds_of
+from localllm.settings import Paths, Settings
+
+if TYPE_CHECKING:
+    from localllm.rag.index import Library
+
+REFUSAL = "Not in your documents."
+EXTRACT_BELOW = 1_000_000_000
+"""Models of fewer parameters choose sentences instead of writing (mode ``auto``)."""
+MAX_PASSAGE_TOKENS = 1500
+"""More passages distract small models more than they help."""
+_NEAREST = 3
+
+Guard = Callable[[Sequence[Passage]], tuple[Sequence[Passage], tuple[str, ...]]]
+_OVERVIEW = re.compile(
+    r"\b(summar\w+|overview|outline|tl;?dr|main (?:points?|ideas?|topics?)|what (?:is|are) (?:this|these|the|my)"
+    r" (?:documents?|files?|texts?|papers?|notes?|pages?)\b.*\babout)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class GroundedQuestion:
+    """The documents' part in one question. Fulfils the assistant's `Grounding`."""
+
+    passages: tuple[Passage, ...]
+    """Put before the model; for a refusal the nearest ones."""
+    mode: Literal["hybrid", "keyword", "vector", "whole"]
+    seconds: float
+    refusal: str = ""
+    """Said instead of asking the model; empty when the documents may answer."""
+    system: str = ""
+    question: str = ""
+    constraint: ConstraintSpec | None = None
+    hidden: bool = False
+    """The model only chooses sentences; `check` makes the answer."""
+    assembly: Literal["exact", "warm", "instant"] = "exact"
+    notes: tuple[str, ...] = ()
+    asked: str = ""
+    """The user's own question."""
+    embedder: Embedder | None = field(default=None, repr=False)
+    choices: tuple[extract.Candidate, ...] = ()
+
+    def check(self, text: str) -> Grounded:
+        """Check every citation, quote and number of the answer, or print the sentences that it chose."""
+        if self.hidden:
+            answer, citations = extract.compose(extract.chosen(text, self.choices))
+            return Grounded(answer, citations)
+        found = check(text, self.passages, question=self.asked, embedder=self.embedder)
+        if found.n_sentences and not found.supported:
+            return Grounded(REFUSAL, refused=True, notes=("The model's answer had no support in the passages.",))
+        notes = (
+            [f"{found.dropped_marks} marks of passages that do not exist were removed."] if found.dropped_marks else []
+        )
+        return Grounded(found.text, found.citations, found.unsupported, notes=tuple(notes))
+
+
+def ground(
+    library: Library,
+    question: str,
+    *,
+    embedder: Embedder | None = None,
+    n_passages: int = 5,
+    budget: int = MAX_PASSAGE_TOKENS,
+    count_tokens: Callable[[str], int],
+    extractive: bool = False,
+    turns: Sequence[Message] = (),
+    guard: Guard | None = None,
+    cache_folder: Path | None = None,
+) -> GroundedQuestion:
+    """Find what a library says about a question.
+
+    Args:
+        library: Where.
+        question: As the user asked it.
+        embedder: Of the library's vectors, or None.
+        n_passages: Passages at most.
+        budget: Tokens for the passages.
+        count_tokens: The model's tokens in a text.
+        extractive: The model is to choose sentences instead of writing.
+        turns: Earlier messages: a question that finds nothing is asked again together with the one before it.
+        guard: Cleans or drops passages before the model reads them.
+        cache_folder: See `rag.search.search`.
+    """
+    started = time.perf_counter()
+    thresholds = thresholds_of(library)
+    found = search(library, question, embedder, n_passages, cache_folder=cache_folder)
+    refused = thresholds.refuses(found)
+    before = next((m.content for m in reversed(turns) if m.role is Role.USER), "")
+    if refused and before:
+        again = search(library, f"{before}\n{question}", embedder, n_passages, cache_folder=cache_folder)
+        if not thresholds.refuses(again):
+            found, refused = again, False
+    notes = (found.note,) if found.note else ()
+    whole = whole_documents(library, found.hits, budget, count_tokens, n_passages)
+    if refused and not (whole and _OVERVIEW.search(question)):
+        return _refused(found, notes, started)
+    passages = whole or fitted_passages(library, found.hits, budget, count_tokens)
+    originals = {p.n: p for p in passages}
+    if guard is not None:
+        kept, remarks = guard(passages)
+        passages, notes = list(kept), (*notes, *remarks)
+    if not passages:
+        return replace(_refused(found, notes, started), passages=())
+    mode: Literal["hybrid", "keyword", "vector", "whole"] = "whole" if whole else found.mode
+    if extractive:
+        choices = extract.candidates(question, passages, embedder)
+        if not choices:
+            return _refused(found, notes, started)
+        return GroundedQuestion(
+            tuple(passages), mode, time.perf_counter() - started, system=extract.SYSTEM,
+            question=extract.choice_prompt(question, choices), constraint=extract.choice_constraint(choices),
+            hidden=True, notes=notes, asked=question, choices=tuple(choices),
+        )  # fmt: skip
+    # Checked against the documents' own words: a guard may have changed the text that the model read.
+    exact = tuple(originals.get(p.n, p) for p in passages)
+    return GroundedQuestion(
+        exact, mode, time.perf_counter() - started, system=prompting.SYSTEM,
+        question=prompting.question_with_passages(question, passages), notes=notes, asked=question, embedder=embedder,
+    )  # fmt: skip
+
+
+def citation_constraint(passages: Sequence[Passage]) -> ConstraintSpec:
+    """Lets any text through, but in brackets only the numbers of these passages."""
+    numbers = "|".join(str(p.n) for p in passages)
+    return ConstraintSpec("regex", rf"([^\[\]]|\[({numbers})\])+")
+
+
+def is_extractive(settings: Settings, n_params: int) -> bool:
+    """Whether the model is to choose sentences: as set, or by its size. An unknown size (0) counts as large."""
+    if settings.answer_mode != "auto":
+        return settings.answer_mode == "extract"
+    return 0 < n_params < EXTRACT_BELOW
+
+
+class LibraryRetriever:
+    """A library that can be asked. Fulfils the assistant's `Retriever`.
+
+    Args:
+        library: Closed with it.
+        cache_folder: For vectors beyond the memory budget.
+    """
+
+    def __init__(self, library: Library, cache_folder: Path | None = None) -> None:
+        self.library = library
+        self._cache_folder = cache_folder
+
+    def ground(
+        self,
+        question: str,
+        *,
+        turns: Sequence[Message],
+        engine: Engine,
+        settings: Settings,
+        guard: Guard | None,
+        cancel: Cancel | None,
+    ) -> GroundedQuestion:
+        """Find what the documents say about a question; see `ground`."""
+        info = engine.info
+        return ground(
+            self.library, question, embedder=engine.embedder, n_passages=settings.passages,
+            budget=max(64, min(MAX_PASSAGE_TOKENS, info.n_ctx // 2)), count_tokens=engine.count_tokens,
+            extractive=is_extractive(settings, info.n_params), turns=turns, guard=guard,
+            cache_folder=self._cache_folder,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Close the library's file; safe to call twice."""
+        self.library.close()
+
+
+def open_retriever(name: str, paths: Paths) -> LibraryRetriever:
+    """Open the library `name`.
+
+    Raises:
+        LibraryNotFound: There is no such library, or the name can't be one.
+    """
+    from localllm.rag.index import Library
+
+    try:
+        path = paths.library(name)
+    except ValueError as error:
+        raise LibraryNotFound(f"There is no library {name!r}: {error}.", "`localllm docs list` shows yours.") from error
+    return LibraryRetriever(Library(path), paths.home / "cache")
+
+
+def _refused(found: SearchResult, notes: tuple[str, ...], started: float) -> GroundedQuestion:
+    nearest = tuple(hit.passage(n) for n, hit in enumerate(found.hits[:_NEAREST], 1))
+    return GroundedQuestion(nearest, found.mode, time.perf_counter() - started, REFUSAL, notes=notes)

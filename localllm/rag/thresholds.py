@@ -1,0 +1,90 @@
+"""When a question is turned away before anything is generated: "not in your documents".
+
+The best cosine between question and passages is the signal that works; without an embedder the share of the question's
+words, weighed by rarity, that one passage covers stands in for it. Thresholds belong to one embedder (its fingerprint
+names it), and a library may hold its own, learned by ``docs eval`` from the user's questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localllm.rag.search import SearchResult
+
+if TYPE_CHECKING:
+    from localllm.rag.index import Library
+
+DEFAULT_COVERAGE = 0.35
+"""Without an embedder: turned away below this share. Weak evidence, so it is set low."""
+DEFAULT_FALSE_REFUSALS = 0.10
+"""Share of answerable questions that calibration lets be turned away at most."""
+BY_NAME = {"minilm": 0.50}
+"""Cosine thresholds by a part of the embedder's name, calibrated as docs/answers.md says."""
+UNKNOWN_COSINE = 0.0
+"""For other embedders nothing is turned away by cosine until `docs eval` has learned a threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Below them a question is turned away."""
+
+    cosine: float
+    coverage: float = DEFAULT_COVERAGE
+
+    def refuses(self, found: SearchResult) -> bool:
+        """Whether the passages that were found say too little."""
+        if not found.hits:
+            return True
+        if found.best_cosine is not None:
+            return found.best_cosine < self.cosine
+        return found.best_coverage < self.coverage
+
+
+def thresholds_of(library: Library) -> Thresholds:
+    """The library's own thresholds where it has any for its active embedder, else the ones that are built in."""
+    active = library.active_model
+    own = library.get("thresholds", {})
+    if not isinstance(own, dict):
+        own = {}
+    coverage = float(own.get("coverage", DEFAULT_COVERAGE))
+    if active is None:
+        return Thresholds(UNKNOWN_COSINE, coverage)
+    name = active.name.lower()
+    built_in = next((value for part, value in BY_NAME.items() if part in name), UNKNOWN_COSINE)
+    return Thresholds(float(own.get(active.fingerprint, built_in)), coverage)
+
+
+def keep_thresholds(library: Library, *, cosine: float | None = None, coverage: float | None = None) -> None:
+    """Store thresholds with the library, the cosine under the fingerprint of its active embedder."""
+    own = dict(library.get("thresholds", {}) or {})
+    active = library.active_model
+    if cosine is not None and active is not None:
+        own[active.fingerprint] = cosine
+    if coverage is not None:
+        own["coverage"] = coverage
+    library.put("thresholds", own)
+
+
+def calibrate(
+    answerable: Sequence[float], unanswerable: Sequence[float], false_refusals: float = DEFAULT_FALSE_REFUSALS
+) -> float:
+    """The threshold that turns away most unanswerable questions at no more than this share of answerable ones.
+
+    Args:
+        answerable: Best score of each question that the documents answer.
+        unanswerable: The same of questions that they do not answer; may be empty.
+        false_refusals: Share of `answerable` below the threshold at most.
+
+    Returns:
+        0 when there are no answerable questions.
+    """
+    if not answerable:
+        return 0.0
+    ordered = sorted(answerable)
+    highest = ordered[int(false_refusals * len(ordered))]
+    below = [s for s in unanswerable if s < highest]
+    # Between the last score that may be turned away and the first that may not: the middle is the safest cut.
+    lower = max((s for s in [*ordered, *below] if s < highest), default=highest)
+    return (lower + highest) / 2
