@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from localllm.rag import lease, opening, schema
-from localllm.rag.rows import Chunk, Document, Layout, ModelRow, Root, Status, TextMap, embedded_text
+from localllm.rag.rows import HEADING_SEPARATOR, Chunk, Document, Layout, ModelRow, Root, Status, TextMap, embedded_text
 from localllm.rag.segment import fts_text
 
 _DOCUMENT = """
@@ -389,7 +389,7 @@ class Library:
                 _INSERT_CHUNK,
                 [
                     (document_id, c["ord"], c["start"], c["end"], c["line"], c["line_end"], c["page"], c["page_end"],
-                     c["heading"], c["n_tokens"], c["sha256"], fts_text(f"{title} {c['heading']}"), c["fts_text"])
+                     c["heading"], c["n_tokens"], c["sha256"], _fts_title(title, c["heading"]), c["fts_text"])
                     for c in rows
                 ],
             )  # fmt: skip
@@ -440,7 +440,7 @@ class Library:
             row = db.execute("SELECT title FROM documents WHERE id = ?", (document_id,)).fetchone()
             title = " ".join(dict.fromkeys((row["title"], Path(relpath).name)))
             for chunk in db.execute("SELECT id, heading FROM chunks WHERE document_id = ?", (document_id,)).fetchall():
-                new = fts_text(f"{title} {chunk['heading']}")
+                new = _fts_title(title, chunk["heading"])
                 db.execute("UPDATE chunks SET fts_title = ? WHERE id = ?", (new, chunk["id"]))
             self._changed()
 
@@ -651,7 +651,7 @@ class Library:
                 yield (
                     document_id, number, chunk.start, chunk.end, mapped.line(chunk.start), mapped.line(last),
                     mapped.page(chunk.start), mapped.page(last), chunk.heading, chunk.n_tokens,
-                    chunk_sha256(chunk.heading, text), fts_text(f"{title} {chunk.heading}"), fts_text(text),
+                    chunk_sha256(chunk.heading, text), _fts_title(title, chunk.heading), fts_text(text),
                 )  # fmt: skip
 
         self._db.executemany(_INSERT_CHUNK, rows())
@@ -707,6 +707,11 @@ class Library:
 def chunk_sha256(heading: str, text: str) -> bytes:
     """The key of a chunk's vector: the hash of what is embedded."""
     return sha256(embedded_text(heading, text).encode("utf-8", "surrogatepass")).digest()
+
+
+def _fts_title(title: str, heading: str) -> str:
+    """File name, title and headings for the keyword index, each once: repeated words would drown the text."""
+    return fts_text(" ".join([title, *(part for part in heading.split(HEADING_SEPARATOR) if part not in title)]))
 
 
 def _marks(values: Sequence[object]) -> str:
