@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _BATCH_SECONDS = 0.2
 """Aim of one batch: a cancel is answered within half a second."""
-_LARGEST_BATCH = 64
+_SMALLEST_BATCH, _LARGEST_BATCH = 4, 64
+"""A single text leaves cores idle or makes them wait for each other: an embedder works on several side by side."""
 _FETCH = 2048
 """Chunks looked up at a time: finding the missing ones reads the whole table."""
 
@@ -167,7 +168,7 @@ class _Pace:
     """How many chunks go into a batch: as many as take `_BATCH_SECONDS`."""
 
     def __init__(self) -> None:
-        self.size = 4
+        self.size = _SMALLEST_BATCH
         self._done, self._seconds = 0, 0.0
 
     @property
@@ -180,7 +181,7 @@ class _Pace:
         self._done, self._seconds = self._done + n, self._seconds + seconds
         if n >= self.size:
             grown = int(n * _BATCH_SECONDS / max(seconds, 1e-6))
-            self.size = max(1, min(2 * self.size, grown, _LARGEST_BATCH))
+            self.size = max(_SMALLEST_BATCH, min(2 * self.size, grown, _LARGEST_BATCH))
 
 
 def _batches(items: Sequence[tuple[bytes, str]], pace: _Pace) -> Iterator[Sequence[tuple[bytes, str]]]:

@@ -95,6 +95,12 @@ def held(db: sqlite3.Connection) -> bool:
     return row is not None and _alive(row)
 
 
+def indexer(library: Library) -> int | None:
+    """Id of the process that is indexing, if one is."""
+    rows = library.query("SELECT token, host, pid, process_start, heartbeat FROM lease")
+    return int(rows[0]["pid"]) if rows and _alive(rows[0]) else None
+
+
 def _alive(row: sqlite3.Row) -> bool:
     if row["host"] != socket.gethostname():
         return bool(time.time() - row["heartbeat"] < STALE_SECONDS)

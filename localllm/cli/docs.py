@@ -1,0 +1,322 @@
+"""`localllm docs`: libraries of documents: add folders, keep them in step, search, check."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from localllm.cli.complete import library_names
+from localllm.cli.session import Session, common_options, print_json
+from localllm.errors import InputError
+
+if TYPE_CHECKING:
+    from localllm.engine.embedder_process import EmbedderProcess
+    from localllm.rag.index import Library
+    from localllm.rag.rows import Document
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group()
+def command() -> None:
+    """Index your documents and search them."""
+
+
+def library_option(function: F) -> F:
+    """The option ``-d``, and the common ones."""
+    option = click.option(
+        "-d", "--docs", "name", default="default", show_default=True, metavar="LIBRARY", shell_complete=library_names,
+        help="Which library.",
+    )  # fmt: skip
+    return option(common_options(function))
+
+
+@command.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
+@click.option(
+    "--include", multiple=True, metavar="GLOB", help="Only files that match, such as '*.md'; may be repeated."
+)
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out, as in .gitignore; may be repeated.")
+@click.option("--no-sync", is_flag=True, help="Only remember the folders.")
+@library_option
+@click.pass_obj
+def add(
+    session: Session, /, paths: tuple[Path, ...], include: tuple[str, ...], exclude: tuple[str, ...], no_sync: bool,
+    name: str, as_json: bool,
+) -> int:  # fmt: skip
+    """Follow folders and files: read them now, and again with each `docs sync`."""
+    from localllm.cli.docs_sync import run_sync
+
+    wanted = [_existing(path) for path in paths]
+    with _library(session, name, create=True) as library:
+        covered: list[int] = []
+        for path in wanted:
+            outer = next((r for r in library.roots() if r.kind == "folder" and r.path in path.parents), None)
+            if outer is not None and not (outer.include or outer.exclude):
+                session.say(f"{path} is inside {outer.path}, which is followed already.")
+                continue
+            covered += [r.id for r in library.roots() if path in r.path.parents]
+            library.add_root(path, "folder" if path.is_dir() else "file", include, exclude)
+        if no_sync:
+            if as_json:
+                print_json({"library": name, "roots": [str(r.path) for r in library.roots()]})
+            return 0
+        followed = [r for r in library.roots() if r.path in wanted or any(r.path in p.parents for p in wanted)]
+        code = run_sync(session, library, roots=followed, as_json=as_json)
+        if code == 0:
+            for root_id in covered:  # their files are read as part of the new folder now
+                library.remove_root(root_id)
+        return code
+
+
+@command.command()
+@click.option("--deep", is_flag=True, help="Compare every file's content, not only its size and time.")
+@click.option("--watch", is_flag=True, help="Go on until Ctrl-C, and follow changes as they happen.")
+@library_option
+@click.pass_obj
+def sync(session: Session, /, deep: bool, watch: bool, name: str, as_json: bool) -> int:
+    """Bring the library in step with its folders: only what changed is read."""
+    from localllm.cli.docs_sync import run_sync, run_watch
+
+    with _library(session, name) as library:
+        if not library.roots():
+            raise InputError(f"The library {name!r} follows no folder.", f"`localllm docs add FOLDER -d {name}`.")
+        if watch:
+            return run_watch(session, library, as_json=as_json)
+        return run_sync(session, library, deep=deep, as_json=as_json)
+
+
+@command.command("list")
+@click.option("--skipped", is_flag=True, help="Files that have no text here, with the reason of each.")
+@click.option("--all", "everything", is_flag=True, help="Both, and what ignore files leave out.")
+@library_option
+@click.pass_obj
+def list_(session: Session, /, skipped: bool, everything: bool, name: str, as_json: bool) -> None:
+    """List the documents of a library."""
+    with _library(session, name) as library:
+        documents = [d for d in library.documents() if everything or _listed(d, skipped)]
+    if as_json:
+        print_json({"library": name, "documents": [_plain(d) for d in documents]})
+        return
+    for d in documents:
+        if d.status in ("ok", "partial"):
+            click.echo(f"{d.n_chunks:>6} chunks  {d.source}{f'  ({d.reason})' if d.reason else ''}")
+        else:
+            click.echo(f"{d.status:>13}  {d.source}  ({d.reason})")
+    if not documents:
+        session.say("Nothing was left out." if skipped else "The library holds no documents.")
+
+
+@command.command()
+@library_option
+@click.pass_obj
+def status(session: Session, /, name: str, as_json: bool) -> None:
+    """What a library follows, holds and can do."""
+    from localllm.rag.lease import indexer
+
+    embedder = _embedder(session)
+    with _library(session, name) as library:
+        documents, roots, active = library.documents(), library.roots(), library.active_model
+        counts = {s: sum(d.status == s for d in documents) for s in ("ok", "partial", "pending", "skipped", "error")}
+        chunks = library.count_chunks()
+        missing = library.count_missing_vectors(active.id) if active else chunks
+        pid = indexer(library)
+    usable = active is not None and embedder is not None and active.fingerprint == embedder.fingerprint
+    mode = "keywords and meaning" if usable else "keywords alone"
+    why = ""
+    if not usable:
+        if embedder is None:
+            why = "there is no embedding model here: `localllm models pull starter` gets one"
+        elif active is None:
+            why = "no vectors were made yet: `localllm docs sync`"
+        else:
+            why = f"the vectors were made by {active.name or 'another embedder'}: `localllm docs reembed`"
+    size = sum(p.stat().st_size for p in session.paths.libraries.glob(f"{name}.db*"))
+    if as_json:
+        print_json(
+            {
+                "library": name, "bytes": size, "search": "hybrid" if usable else "keyword", "why": why,
+                "roots": [
+                    {"path": str(r.path), "kind": r.kind, "offline": r.offline, "synced": r.synced_at} for r in roots
+                ],
+                "documents": counts, "chunks": chunks, "chunks_without_vector": missing,
+                "embedder": active.name if active else None, "indexing_process": pid,
+            }
+        )  # fmt: skip
+        return
+    click.echo(f"{name}: {counts['ok'] + counts['partial']:,} documents, {chunks:,} chunks, {size / 1e6:,.1f} MB")
+    click.echo(f"Search by {mode}{f' ({why})' if why else ''}")
+    if active and missing:
+        click.echo(f"{missing:,} chunks have no vector yet; the next sync makes them")
+    for r in roots:
+        when = "never read" if r.synced_at is None else datetime.fromtimestamp(r.synced_at).strftime("%Y-%m-%d %H:%M")
+        state = "not there now; its documents are kept" if r.offline else f"last changed {when}"
+        click.echo(f"  {r.path}  ({state})")
+    left_out = counts["skipped"] + counts["error"] + counts["pending"]
+    if left_out:
+        click.echo(f"{left_out:,} files have no text here: `localllm docs list --skipped` says why")
+    if pid:
+        click.echo(f"Process {pid} is indexing now")
+
+
+@command.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH...]")
+@click.option("--all", "everything", is_flag=True, help="The whole library.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@library_option
+@click.pass_obj
+def remove(session: Session, /, paths: tuple[Path, ...], everything: bool, yes: bool, name: str, as_json: bool) -> None:
+    """Follow folders or files no more, and drop their documents. The files themselves stay as they are."""
+    from localllm.rag import lease
+
+    if everything == bool(paths):
+        raise click.UsageError("Name folders and files, or give --all.")
+    if not yes and as_json:
+        raise click.UsageError("With --json, -y is needed too.")
+    with _library(session, name) as library:
+        found = {r.path: r for r in library.roots()}
+        chosen = list(found) if everything else [path.expanduser().absolute() for path in paths]
+        for path in chosen:
+            if path not in found:
+                raise InputError(f"The library {name!r} does not follow {path}.", "`localllm docs status` lists them.")
+        what = f"the library {name!r}" if everything else ", ".join(str(p) for p in chosen)
+        if not yes:
+            click.confirm(f"Remove {what} from the index? The files themselves stay.", abort=True, err=True)
+        with lease.hold(library):
+            n = sum(library.remove_root(found[path].id) for path in chosen)
+            library.purge_vectors()
+            library.tidy()
+    if everything:
+        for suffix in ("-wal", "-shm", "-journal", ""):
+            session.paths.library(name).with_name(f"{name}.db{suffix}").unlink(missing_ok=True)
+    if as_json:
+        print_json({"library": name, "removed": [str(p) for p in chosen], "documents": n})
+    else:
+        session.say(f"Removed {what}: {n:,} entries.")
+
+
+@command.command()
+@library_option
+@click.pass_obj
+def verify(session: Session, /, name: str, as_json: bool) -> int:
+    """Check the file, the keyword index, and that every chunk is the text it claims."""
+    started = time.monotonic()
+    with _library(session, name) as library:
+        faults, chunks = library.verify(), library.count_chunks()
+    if as_json:
+        print_json({"library": name, "ok": not faults, "chunks": chunks, "faults": faults})
+    else:
+        for fault in faults:
+            click.echo(fault)
+        if not faults:
+            click.echo(f"{name} is sound: {chunks:,} chunks checked in {time.monotonic() - started:.1f} s")
+    return 1 if faults else 0
+
+
+@command.command()
+@click.option("--keep-old", is_flag=True, help="Keep the old vectors, so that going back costs nothing.")
+@library_option
+@click.pass_obj
+def reembed(session: Session, /, keep_old: bool, name: str, as_json: bool) -> int:
+    """Make the vectors anew with the present embedding model. Searches use the old ones until all are there."""
+    from localllm.cli.docs_sync import run_reembed
+
+    embedder = _embedder(session)
+    if embedder is None:
+        raise InputError("There is no embedding model here.", "`localllm models pull starter` gets one.")
+    with _library(session, name) as library:
+        return run_reembed(session, library, embedder, keep_old=keep_old, as_json=as_json)
+
+
+@command.command()
+@click.argument("query")
+@click.option("-k", "--limit", type=click.IntRange(1, 100), default=8, show_default=True, metavar="N", help="Passages.")
+@click.option(
+    "--mode", type=click.Choice(["hybrid", "keyword", "vector"]), default="hybrid", show_default=True,
+    help="By keywords, by meaning, or both.",
+)  # fmt: skip
+@click.option("--path", "path_glob", default="", metavar="GLOB", help="Only documents whose path matches.")
+@click.option("--type", "kind", default="", metavar="TYPE", help="Only this format: pdf, markdown, .py, ...")
+@click.option("--after", type=click.DateTime(["%Y-%m-%d"]), help="Only documents changed on this day or later.")
+@click.option("--before", type=click.DateTime(["%Y-%m-%d"]), help="Only documents changed before this day.")
+@library_option
+@click.pass_obj
+def search(
+    session: Session, /, query: str, limit: int, mode: Any, path_glob: str, kind: str, after: datetime | None,
+    before: datetime | None, name: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Find passages. Words in double quotes must occur as they stand."""
+    from localllm.rag.search import Filters
+    from localllm.rag.search import search as find
+
+    filters = Filters(path_glob, kind, after.timestamp() if after else None, before.timestamp() if before else None)
+    embedder = None if mode == "keyword" else _embedder(session)
+    try:
+        with _library(session, name) as library:
+            result = find(library, query, embedder, limit, mode, filters=filters)
+    finally:
+        if embedder is not None:
+            embedder.close()
+    if as_json:
+        keys = ("source", "title", "heading", "page", "line", "start", "end", "score", "text")
+        hits = [{key: getattr(hit, key) for key in keys} for hit in result.hits]
+        print_json({"hits": hits, "mode": result.mode, "seconds": round(result.seconds, 4), "note": result.note})
+        return
+    for hit in result.hits:
+        place = f"page {hit.page}" if hit.page else f"line {hit.line}"
+        heading = f" › {hit.heading}" if hit.heading else ""
+        click.echo(f"{hit.score:.2f}  {click.format_filename(hit.source)}{heading}  {place}")
+        click.echo("      " + _one_line(hit.text))
+    if not result.hits:
+        session.say("Nothing was found.")
+    if result.note:
+        session.say(result.note)
+
+
+def _one_line(text: str, width: int = 240) -> str:
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _existing(path: Path) -> Path:
+    path = path.expanduser().absolute()
+    if not path.exists():
+        raise InputError(f"There is no file or folder {path}.", "Check the spelling.")
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{path} is neither a folder nor a file.")
+    return path.resolve()
+
+
+def _library(session: Session, name: str, *, create: bool = False) -> Library:
+    from localllm.rag.index import Library
+
+    try:
+        path = session.paths.library(name)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    library = Library(path, create=create)
+    for note in library.notes:
+        session.say(note)
+    return library
+
+
+def _embedder(session: Session) -> EmbedderProcess | None:
+    from localllm.open import open_embedder
+
+    return open_embedder(session.settings, session.paths)
+
+
+def _listed(document: Document, skipped: bool) -> bool:
+    return document.status in (("skipped", "error", "pending") if skipped else ("ok", "partial"))
+
+
+def _plain(document: Document) -> dict[str, Any]:
+    keys: Sequence[str] = (
+        "source", "format", "status", "reason", "title", "size", "n_chars", "n_pages", "n_chunks", "encoding"
+    )  # fmt: skip
+    return {key: getattr(document, key) for key in keys}
