@@ -211,6 +211,8 @@ def _expr_valid(params: Params) -> str:
     for node in ast.walk(tree):
         if not isinstance(node, allowed) or isinstance(node, (ast.Pow, ast.LShift, ast.RShift, ast.Is, ast.IsNot)):
             return f"{type(node).__name__} is not allowed in an expression"
+        if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS):
+            return f"this call is not allowed in an expression; there are {', '.join(_FUNCTIONS)}"
     return ""
 
 
