@@ -82,16 +82,23 @@ ACTIONS: tuple[Action, ...] = (
     Action("delete_chat", "Delete this chat", "Chats", "alt+d", slash="delete"),
     Action("undo_delete", "Bring the deleted chat back", "Chats", "alt+z", slash="undo"),
     Action("export", "Export this chat", "Chats", slash="export", argument="markdown|html|jsonl"),
+    # documents and rules
+    Action("documents", "Documents: libraries, folders, files", "Documents", "f4", slash="docs"),
+    Action("no_documents", "Answer without documents in this chat", "Documents", slash="nodocs"),
+    Action("toggle_sources", "Show or hide the sources", "Documents", "ctrl+o", slash="sources"),
+    Action("open_citation", "Open the sources of this answer", "Documents", "o", "transcript", slash="citations"),
+    Action("rules", "Rules for the answers of this chat", "Documents", "f5", slash="rules"),
+    Action("verdict", "What became of each rule of this answer", "Documents", "v", "transcript", slash="verdict"),
     # the app
     Action("palette", "Find any action, chat or model", "App", "ctrl+k,ctrl+p", emacs="alt+x", hint="menu"),
     Action("help", "Help", "App", "f1", slash="help", hint="help"),
-    Action("toggle_sources", "Show or hide the sources", "App", "ctrl+o", slash="sources"),
     Action("inspect", "What the model was sent", "App", "f2", slash="prompt"),
     Action("theme", "Light or dark", "App", "ctrl+t", emacs="f6", slash="theme"),
     Action("key_set", "Change the key set", "App", slash="keys", argument="default|vim|emacs"),
     Action("system", "Instructions for this chat", "App", slash="system", argument="TEXT"),
     Action("model", "Switch the model", "App", "f3", slash="model", argument="NAME"),
     Action("get_starter", "Get the starter model", "App", slash="starter"),
+    Action("settings", "Settings", "App", "f9", slash="settings"),
     Action("quit", "Quit", "App", "ctrl+q", slash="quit"),
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import Literal
 from localllm.assistant import Assistant
 from localllm.events import Role
 from localllm.history import Chat, ChatOptions, History, StoredMessage
+from localllm.settings import Settings
 from localllm_tui.turn import Start, Turn
 
 Notify = Callable[[Turn], None]
@@ -130,6 +131,10 @@ class Conversation:
             return False
         self.history.set_active_leaf(ids[at])
         return True
+
+    def use_settings(self, settings: Settings) -> None:
+        """Answer with these settings from the next question on."""
+        self._lasting.settings = self._fleeting.settings = settings
 
     def set_options(self, options: ChatOptions) -> None:
         """What this chat asks for on top of the settings."""

@@ -13,7 +13,7 @@ from textual.widgets import Static, TextArea
 
 from localllm.errors import LocalLLMError
 from localllm.events import Role
-from localllm.history import MessageState, StoredMessage
+from localllm.history import ChatOptions, MessageState, StoredMessage
 from localllm_tui.conversation import Conversation
 from localllm_tui.engine_news import one_line
 from localllm_tui.markdown.clean import clean_line
@@ -161,6 +161,7 @@ class ChatBase(Screen[None]):
         chat = self.conversation.chat
         self.earlier = 0
         self._show_title()
+        self.show_options()
         self.status.set(temporary=self.conversation.temporary, stats=None, context_used=0, dropped=0)
         self.prompt.put(chat.draft_text if chat is not None else "")
         await self.fill(message_id)
@@ -172,6 +173,13 @@ class ChatBase(Screen[None]):
             name += "  (temporary: kept nowhere)"
         self.query_one("#title", Static).update(name)
         self.chat_list.show_current(chat.id if chat is not None and not self.conversation.temporary else None)
+
+    def show_options(self) -> None:
+        """Library and rules of this chat, in the status line."""
+        chat = self.conversation.chat
+        options = chat.options if chat is not None else ChatOptions()
+        docs, rules = options.docs or self.settings.docs, options.rules or self.settings.rules
+        self.status.set(docs=clean_line(docs), rules=clean_line(rules))
 
     def refresh_title(self) -> None:
         """Title and list of chats may have changed."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
@@ -18,7 +20,7 @@ class TextDialog(ModalScreen[str | None]):
         lines: Several lines are allowed; then Ctrl+S accepts.
     """
 
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss_none", "Cancel", show=False),
         Binding("ctrl+s", "accept", "Accept", show=False, priority=True),
     ]

@@ -34,6 +34,8 @@ class Status:
     offline: bool = False
     temporary: bool = False
     queued: int = 0
+    docs: str = ""
+    rules: str = ""
 
 
 def bar(fraction: float, cells: int = 8) -> str:
@@ -51,6 +53,10 @@ def parts_of(status: Status) -> list[tuple[int, str, str]]:
         parts.append((8, "temporary", "bold $warning"))
     if status.queued:
         parts.append((8, f"{status.queued} waiting", "$accent"))
+    if status.docs:
+        parts.append((5, f"docs: {status.docs}", "$accent"))
+    if status.rules:
+        parts.append((5, f"rules: {status.rules}", "$accent"))
     info = status.info
     if info is not None:
         parts.append((7, f"{clean_line(short_model(info.model))} {info.quantization}".strip(), ""))

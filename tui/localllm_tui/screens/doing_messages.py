@@ -1,0 +1,271 @@
+"""Doing something with messages: going to them, copying, editing, branching, finding."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from localllm.errors import LocalLLMError
+from localllm.events import Role
+from localllm.history import StoredMessage
+from localllm_tui import clipboard
+from localllm_tui.actions import BY_SLASH
+from localllm_tui.markdown.clean import clean_line
+from localllm_tui.screens.completing import Completing
+from localllm_tui.screens.pick import Pick
+from localllm_tui.screens.text_dialog import TextDialog
+from localllm_tui.widgets.message_view import MessageView
+
+
+class DoingMessages(Completing):
+    """Actions of the registry in the group of messages, and how any action is started."""
+
+    _argument = ""
+    """What followed the slash command that runs now."""
+
+    # ---- how actions are started ------------------------------------------------------------------------------------
+
+    def run_by_id(self, action_id: str) -> None:
+        """Run an action of the registry, as from the palette."""
+        self._argument = ""
+        self.call_later(self.run_action, action_id)
+
+    def run_slash(self, text: str) -> bool:
+        """Do what a slash command says; False when it is none."""
+        first, _, rest = text.rstrip().partition(" ")
+        if not first.startswith("/") or "\n" in text.strip() or len(first) < 2 or "/" in first[1:]:
+            return False
+        action = BY_SLASH.get(first[1:].lower())
+        if action is None:
+            self.say(
+                f"There is no command {first}. /help lists them; a space before the / sends it as text.", "warning"
+            )
+            return True
+        self.prompt.put("")
+        self._argument = rest.strip()
+        self.run_worker(self.run_action(action.id), group="slash")
+        return True
+
+    def _take_argument(self) -> str:
+        argument, self._argument = self._argument, ""
+        return argument
+
+    # ---- messages ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _here(self) -> MessageView | None:
+        """The message in focus, else the last one."""
+        return self.transcript.focused_view or (self.transcript.views[-1] if self.transcript.views else None)
+
+    def _last(self, role: Role) -> StoredMessage | None:
+        messages = self.conversation.messages()
+        return next((m for m in reversed(messages) if m.role is role), None)
+
+    def action_focus_transcript(self) -> None:
+        """Go to the newest message."""
+        self.transcript.focus_step(0)
+
+    def action_focus_prompt(self) -> None:
+        """Back to the prompt; an answer on its way is stopped first."""
+        if self.turn is not None and not self.turn.stopping:
+            self.action_stop()
+        self.prompt.focus()
+
+    def action_message_previous(self) -> None:
+        """Up: a long message scrolls first."""
+        self._step(-1)
+
+    def action_message_next(self) -> None:
+        """Down."""
+        self._step(1)
+
+    def _step(self, step: int) -> None:
+        view, transcript = self.transcript.focused_view, self.transcript
+        if view is not None:
+            region, window = view.virtual_region, transcript.scrollable_content_region
+            top, bottom = transcript.scroll_offset.y, transcript.scroll_offset.y + window.height
+            if (step < 0 and region.y < top) or (step > 0 and region.bottom > bottom):
+                transcript.scroll_relative(y=3 * step, animate=False)
+                return
+            if step > 0 and view is transcript.views[-1]:
+                transcript.to_end()
+                self.prompt.focus()
+                return
+        transcript.focus_step(step)
+
+    def action_top(self) -> None:
+        """The first message."""
+        if self.transcript.views:
+            self.transcript.views[0].focus()
+            self.transcript.scroll_home(animate=False)
+
+    def action_bottom(self) -> None:
+        """The end."""
+        self.transcript.to_end()
+        if self.transcript.views and self.transcript.focused_view is not None:
+            self.transcript.views[-1].focus(scroll_visible=False)
+
+    def copy_text(self, text: str) -> None:
+        """Copy, and say how."""
+        if not text:
+            self.say("There is nothing to copy.", "warning")
+            return
+        try:
+            self.say(clipboard.copy(self.app, text, self.paths.home))
+        except (LocalLLMError, OSError) as error:
+            self.say(f"Not copied: {error}", "error")
+
+    def action_copy_message(self) -> None:
+        """The message in focus."""
+        if (view := self._here) is not None:
+            self.copy_text(view.text)
+
+    def action_copy_answer(self) -> None:
+        """The last answer."""
+        message = self._last(Role.ASSISTANT)
+        view = self.transcript.view_of(message.id) if message is not None else None
+        self.copy_text(view.text if view is not None else "")
+
+    def action_copy_selection(self) -> None:
+        """What is marked with the mouse."""
+        if text := self.get_selected_text():
+            self.copy_text(text)
+        else:
+            self.say("Nothing is selected. Ctrl+Q quits, Esc stops an answer.")
+
+    async def action_copy_code_block(self) -> None:
+        """One code block: the only one, or the one that is picked."""
+        view = self._here
+        blocks = view.code_blocks if view is not None else []
+        if len(blocks) <= 1:
+            self.copy_text(blocks[0].text if blocks else "")
+            return
+        entries = [
+            Content.styled(f"{n} {block.language or 'text'}  ", "$md-muted") + Content(block.text.split("\n")[0][:60])
+            for n, block in enumerate(blocks, 1)
+        ]
+        self.app.push_screen(Pick("Copy which code block?", entries), lambda n: self._copy_picked(view, n))
+
+    def _copy_picked(self, view: MessageView | None, n: int | None) -> None:
+        if view is not None and n is not None:
+            self.copy_text(view.code_blocks[n].text)
+
+    def action_edit_message(self) -> None:
+        """The message in focus goes into the prompt."""
+        if (view := self._here) is not None and self._free():
+            self.start_editing(view.message)
+
+    def action_edit_last(self) -> None:
+        """The last question goes into the prompt."""
+        if (message := self._last(Role.USER)) is not None and self._free():
+            self.start_editing(message)
+
+    def action_regenerate_message(self) -> None:
+        """Answer the message in focus again."""
+        if (view := self._here) is not None:
+            self.regenerate(view.message)
+            self.prompt.focus()
+
+    def action_regenerate(self) -> None:
+        """Answer the last question again."""
+        messages = self.conversation.messages()
+        if messages:
+            self.regenerate(messages[-1])
+
+    def action_continue_message(self) -> None:
+        """Go on behind the answer in focus."""
+        view = self._here
+        if view is None or view.message.role is not Role.ASSISTANT:
+            self.say("Only an answer can be continued.", "warning")
+        else:
+            self.continue_from(view.message)
+            self.prompt.focus()
+
+    def action_continue_answer(self) -> None:
+        """Go on behind the last answer."""
+        message = self._last(Role.ASSISTANT)
+        if message is None:
+            self.say("There is no answer to continue.", "warning")
+        else:
+            self.continue_from(message)
+
+    async def action_fork_message(self) -> None:
+        """A new chat that ends with the message in focus."""
+        if (view := self._here) is None or self.conversation.temporary:
+            self.say("There is nothing to fork here.", "warning")
+            return
+        chat = self.conversation.history.fork(view.message.id)
+        self.open_chat(chat.id)
+        self.say("A new chat goes on from here; the old one is as it was.")
+
+    async def action_branch(self, message_id: int, step: int) -> None:
+        """Another alternative of a message."""
+        if self.turn is not None and self._is_shown(self.turn):
+            self.say("An answer is being written: stop it with Esc first.", "warning")
+            return
+        message = self.conversation.history.message(message_id)
+        if self.conversation.switch(message, step):
+            self.conversation.reload()
+            focused = self.transcript.focused_view is not None
+            at = [m.id for m in self.transcript.views_messages()].index(message_id)
+            await self.fill()
+            if focused and at < len(self.transcript.views):
+                self.transcript.views[at].focus()
+
+    async def action_branch_previous(self) -> None:
+        """The alternative before."""
+        if (view := self._here) is not None:
+            await self.action_branch(view.message.id, -1)
+
+    async def action_branch_next(self) -> None:
+        """The alternative behind."""
+        if (view := self._here) is not None:
+            await self.action_branch(view.message.id, 1)
+
+    def action_toggle_reasoning(self) -> None:
+        """What the model thought, of the message in focus or the last answer."""
+        if (view := self._here) is not None:
+            view.action_toggle_reasoning()
+
+    # ---- finding ----------------------------------------------------------------------------------------------------
+
+    _found: tuple[int, ...] = ()
+    _found_at = 0
+
+    def action_find(self) -> None:
+        """Words in this chat."""
+        if words := self._take_argument():
+            self._find(words)
+        else:
+            self.app.push_screen(TextDialog("Find in this chat"), self._find)
+
+    def _find(self, words: str | None) -> None:
+        if not words or self.conversation.chat is None:
+            return
+        hits = self.conversation.history.search(words, chat_id=self.conversation.chat.id, limit=500)
+        self._found = tuple(sorted(hit.message_id for hit in hits if hit.message_id is not None))
+        if not self._found:
+            self.say(f"{clean_line(words)!r} is not in this chat.")
+            return
+        self._found_at = len(self._found) - 1
+        self._show_found()
+
+    def _show_found(self) -> None:
+        assert self.conversation.chat is not None
+        self.say(f"{self._found_at + 1} of {len(self._found)}; n and N go on.")
+        if (view := self.transcript.view_of(self._found[self._found_at])) is not None:
+            view.focus()
+            view.scroll_visible(animate=False, top=True)
+        elif not self.conversation.temporary:
+            self.open_chat(self.conversation.chat.id, self._found[self._found_at])
+
+    def action_find_next(self) -> None:
+        """The next place."""
+        if self._found:
+            self._found_at = (self._found_at + 1) % len(self._found)
+            self._show_found()
+
+    def action_find_previous(self) -> None:
+        """The place before."""
+        if self._found:
+            self._found_at = (self._found_at - 1) % len(self._found)
+            self._show_found()
