@@ -21,6 +21,13 @@ class Unreadable(Exception):
     def __str__(self) -> str:
         return self.reason
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _unreadable, (self.reason, self.skipped)  # it travels from the reader process
+
+
+def _unreadable(reason: str, skipped: bool) -> Unreadable:
+    return Unreadable(reason, skipped=skipped)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -33,7 +33,7 @@ def read(path: Path) -> Extract:
         for name in ("From", "To", "Date"):
             if value := _header(message, name):
                 builder.paragraph(f"{name}: {value}")
-        _add_body(builder, message)
+        _add_body(builder, message, _body_line(message, raw, line))
     return builder.extract("mail", title=subject[:200] if single else "")
 
 
@@ -43,7 +43,7 @@ def _messages(data: bytes) -> Iterator[tuple[bytes, int]]:
     ]
     for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
         body = data.find(b"\n", start) + 1
-        yield data[body:end], data.count(b"\n", 0, start) + 1
+        yield data[body:end], data.count(b"\n", 0, start) + 2
 
 
 def _header(message: EmailMessage, name: str) -> str:
@@ -53,7 +53,15 @@ def _header(message: EmailMessage, name: str) -> str:
         return ""
 
 
-def _add_body(builder: TextBuilder, message: EmailMessage) -> None:
+def _body_line(message: EmailMessage, raw: bytes, line: int) -> int | None:
+    """Line of the file where the body begins; None where it is encoded or in parts, so that lines can't be counted."""
+    if message.is_multipart() or str(message.get("Content-Transfer-Encoding", "7bit")).lower() not in ("7bit", "8bit"):
+        return None
+    blank = re.search(rb"\r?\n\r?\n", raw)
+    return line + raw.count(b"\n", 0, blank.end()) if blank else None
+
+
+def _add_body(builder: TextBuilder, message: EmailMessage, line: int | None) -> None:
     part = message.get_body(("plain", "html"))
     if part is not None:
         try:
@@ -63,8 +71,11 @@ def _add_body(builder: TextBuilder, message: EmailMessage) -> None:
         if part.get_content_type() == "text/html":
             add_html(builder, str(content))
         else:
-            for paragraph in re.split(r"\n\s*\n", str(content).replace("\r\n", "\n")):
-                builder.paragraph(paragraph)
+            text = str(content).replace("\r\n", "\n")
+            for paragraph in re.finditer(r"\S(?:.*?)(?=\n\s*\n|\s*\Z)", text, re.DOTALL):
+                if line is not None:
+                    builder.line(line + text.count("\n", 0, paragraph.start()))
+                builder.paragraph(paragraph[0])
                 builder.add("\n")
     names = [a.get_filename() or a.get_content_type() for a in message.iter_attachments()]
     if names:

@@ -16,6 +16,13 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_WESTERN = set("äöüßéèêëàâáãçñóúíìîïôõòùûýÿœæøåÄÖÜÉÈÊËÀÂÁÃÇÑÓÚÍÌÎÏÔÕÒÙÛÝŒÆØÅ«»‹›’‘“”„‚–—…°€£§·•¡¿®©™ªº´")
+"""A file whose letters beyond ASCII are all among these in Windows' western code page is in that code page."""
+_LIKELY = [
+    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "cp932", "euc_jp",
+    "gb18030", "big5", "cp949",
+]  # fmt: skip
+"""Encodings that text files in the wild have; guessing among all of them finds exotic ones in short texts."""
 _CONTROLS = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 27})
 
 
@@ -55,9 +62,12 @@ def _without_bom(data: bytes) -> tuple[str, str]:
         return data.decode("utf-8"), "utf-8"
     except UnicodeDecodeError:
         pass
+    high = set(data[:200_000].translate(None, bytes(range(128))).decode("cp1252", "replace"))
+    if high and high <= _WESTERN:
+        return data.decode("cp1252", "replace"), "cp1252?"
     from charset_normalizer import from_bytes
 
-    best = from_bytes(data[:200_000]).best()
+    best = from_bytes(data[:200_000], cp_isolation=_LIKELY).best()
     encoding = best.encoding if best is not None else "cp1252"
     try:
         return data.decode(encoding), encoding + "?"

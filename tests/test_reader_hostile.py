@@ -1,0 +1,174 @@
+"""Files that are broken, protected or meant to harm cost one reason and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from localllm.rag.reader_process import ReaderProcess
+from localllm.rag.readers import read
+from localllm.rag.readers.limits import Unreadable
+from localllm.rag.readers.text import decoded
+from tests import documents
+
+
+def refused(path: Path, format: str) -> Unreadable:
+    with pytest.raises(Unreadable) as caught:
+        read(path, format)
+    return caught.value
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    error = refused(documents.zip_bomb(tmp_path / "a.docx"), "docx")
+    assert "times its size" in str(error)
+
+
+def test_a_zip_bomb_whose_directory_lies_is_stopped_while_it_unpacks(tmp_path: Path) -> None:
+    path = documents.lying_zip_bomb(tmp_path / "a.docx")
+    with ReaderProcess() as reader, pytest.raises(Unreadable, match="damaged|unpacks"):
+        reader.read(path, "docx")
+
+
+def test_entities_that_expand_are_refused(tmp_path: Path) -> None:
+    assert "entities" in str(refused(documents.entity_bomb(tmp_path / "a.docx"), "docx"))
+
+
+def test_an_archive_of_very_many_members_is_refused(tmp_path: Path) -> None:
+    path = documents.archive(tmp_path / "a.epub", {f"m{i}": b"" for i in range(10_001)})
+    assert "10,001 members" in str(refused(path, "epub"))
+
+
+def test_a_pdf_with_a_password_is_skipped_and_says_so(tmp_path: Path) -> None:
+    error = refused(documents.pdf(tmp_path / "a.pdf", password=b"secret"), "pdf")
+    assert "password" in str(error)
+    assert error.skipped
+
+
+def test_a_pdf_without_a_text_layer_says_what_is_needed(tmp_path: Path) -> None:
+    error = refused(documents.pdf(tmp_path / "a.pdf", pages=("", "")), "pdf")
+    assert "text recognition" in str(error)
+
+
+def test_a_pdf_of_which_most_pages_are_pictures_is_partial(tmp_path: Path) -> None:
+    extract = read(documents.pdf(tmp_path / "a.pdf", pages=("", "", documents.SENTENCE)), "pdf")
+    assert extract.partial == "2 of 3 pages are pictures without text"
+
+
+@pytest.mark.parametrize("format", ["pdf", "docx", "pptx", "xlsx", "odt", "epub", "notebook"])
+def test_noise_is_damaged_or_skipped_in_every_format(tmp_path: Path, format: str) -> None:
+    path = tmp_path / "noise"
+    path.write_bytes(bytes(range(256)) * 40)
+    assert str(refused(path, format))
+
+
+@pytest.mark.parametrize("format", ["docx", "pptx", "xlsx", "odt", "epub"])
+def test_an_archive_without_the_document_is_damaged(tmp_path: Path, format: str) -> None:
+    assert str(refused(documents.archive(tmp_path / "x", {"other": b"x"}), format))
+
+
+def test_an_old_word_file_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "a.docx").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600)
+    assert "password, or an old binary format" in str(refused(tmp_path / "a.docx", "docx"))
+
+
+def test_a_binary_file_posing_as_text_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\x7fELF\0\1\2\3" * 100)
+    assert str(refused(tmp_path / "a.txt", "text")) == "binary, not text"
+
+
+def test_minified_code_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text("var a=1;" * 5000)
+    assert "minified" in str(refused(tmp_path / "a.js", "code"))
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "text"),
+    [
+        ("naïve Größe".encode(), "utf-8", "naïve Größe"),
+        (b"\xef\xbb\xbfhello", "utf-8", "hello"),
+        ("hello wörld".encode("utf-16"), "utf-16-le", "hello wörld"),
+        ("hello world".encode("utf-16-be"), "utf-16-be?", "hello world"),
+        ("Die Größe der Tür überrascht den müden Gärtner.".encode("cp1252"), None, "Größe"),
+        (b"one\r\ntwo\r\n", "utf-8", "one\r\ntwo\r\n"),
+    ],
+)
+def test_bytes_become_the_text_they_mean(data: bytes, encoding: str | None, text: str) -> None:
+    got, name, _ = decoded(data)
+    assert text in got
+    assert name == encoding or (encoding is None and name.endswith("?"))
+
+
+fifo = pytest.mark.skipif(sys.platform == "win32", reason="needs a named pipe")
+
+
+@fifo
+def test_a_file_that_takes_too_long_is_given_up_and_the_next_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "slow.txt")  # opening it waits for a writer that never comes
+    (tmp_path / "good.txt").write_text("hello")
+    with ReaderProcess(seconds=0.4) as reader:
+        with pytest.raises(Unreadable, match=r"more than 0.4 s"):
+            reader.read(tmp_path / "slow.txt", "text")
+        reader._seconds = 30
+        assert reader.read(tmp_path / "good.txt", "text").text == "hello"
+
+
+@fifo
+def test_a_reader_that_crashes_costs_one_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "crash.txt")
+    (tmp_path / "good.txt").write_text("hello")
+    with ReaderProcess() as reader:
+        assert reader.read(tmp_path / "good.txt", "text").text == "hello"
+        assert reader._process is not None
+        pid = reader._process.pid
+
+        def kill() -> None:
+            time.sleep(0.3)
+            os.kill(pid, signal.SIGSEGV)
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        with pytest.raises(Unreadable, match="crashed"):
+            reader.read(tmp_path / "crash.txt", "text")
+        thread.join()
+        assert reader.read(tmp_path / "good.txt", "text").text == "hello"
+
+
+@fifo
+def test_waiting_for_a_reader_can_be_given_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "slow.txt")
+    looks = []
+
+    class Stop(Exception):
+        pass
+
+    def check() -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            raise Stop
+
+    with ReaderProcess() as reader:
+        with pytest.raises(Stop):
+            reader.read(tmp_path / "slow.txt", "text", check)
+        assert reader._process is None  # it was ended, not left behind
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory limits hold on Linux")
+def test_a_file_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "big.txt").write_bytes(b"words and words\n" * 6_000_000)
+    (tmp_path / "good.txt").write_text("hello")
+    with ReaderProcess(memory_bytes=160_000_000) as reader:
+        with pytest.raises(Unreadable, match="memory|crashed"):
+            reader.read(tmp_path / "big.txt", "text")
+        assert reader.read(tmp_path / "good.txt", "text").text == "hello"
+
+
+def test_what_a_parser_prints_does_not_disturb_the_answers(tmp_path: Path) -> None:
+    with ReaderProcess() as reader:
+        (tmp_path / "a.txt").write_text("one")
+        assert [reader.read(tmp_path / "a.txt", "text").text for _ in range(3)] == ["one"] * 3
