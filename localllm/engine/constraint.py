@@ -217,6 +217,7 @@ class GrammarMatcher:
         self._committed = 0
         self._search_again = 0
         self._searched = 0
+        self._wish_again = 0
         self._vocabulary = vocabulary
         self.notes = notes
         self._way_out: list[int] | None = None
@@ -233,7 +234,9 @@ class GrammarMatcher:
         legal = int(self._raw.validate_tokens(list(tokens)))
         self._check()
         if self._closers and legal == 0 and len(tokens) == 1 and tokens[0] in self._vocabulary.end_tokens:
-            self._ending = self._by_closers(_MAX_CLOSER) or []
+            if self._committed >= self._wish_again:
+                self._ending = self._by_closers(_MAX_CLOSER) or []
+                self._wish_again = self._committed + _SEARCH_EVERY
         return legal
 
     def commit(self, tokens: Sequence[int]) -> None:
@@ -300,24 +303,25 @@ class GrammarMatcher:
 
     def _by_closers(self, limit: int) -> list[int] | None:
         """The end that the closers lead to: as few of them as do, the last ones first."""
-        best: list[int] | None = None
-        for first in range(len(self._closers) - 1, -1, -1):
-            copy, path = self._raw.deep_copy(), []
-            for text in self._closers[first:]:
-                ids = self.ids_of(text.encode())
-                if copy.validate_tokens(ids) == len(ids) and copy.consume_tokens(ids):
-                    path += ids
-                    if copy.is_accepting():
-                        break
-            if path and not copy.is_accepting():
-                path += shortest_closing(copy, self._vocabulary.closing_order, 8, self._json) or []
-            if path and len(path) <= limit and self._accepts(path) and (best is None or len(path) < len(best)):
-                best = path
-        return best
+        ids = [self.ids_of(text.encode()) for text in self._closers]
+        for first in range(len(ids) - 1, -1, -1):
+            copy, path = self._along(ids[first:])
+            if path and copy.is_accepting():
+                return path if len(path) <= limit else None
+        copy, path = self._along(ids)  # not quite there: a few tokens more may do
+        rest = shortest_closing(copy, self._vocabulary.closing_order, 8, self._json)
+        return path + rest if rest and len(path) + len(rest) <= limit else None
 
-    def _accepts(self, path: list[int]) -> bool:
+    def _along(self, texts: Sequence[list[int]]) -> tuple[Any, list[int]]:
+        """Where the closers that are legal lead, one after the other, until the answer may end."""
         copy = self._raw.deep_copy()
-        return bool(copy.consume_tokens(path)) and bool(copy.is_accepting())
+        path: list[int] = []
+        for ids in texts:
+            if copy.validate_tokens(ids) == len(ids) and copy.consume_tokens(ids):
+                path += ids
+                if copy.is_accepting():
+                    break
+        return copy, path
 
     # -- used by DelayedMatcher --
 
