@@ -11,9 +11,9 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.engine import QUESTION, ROOT, decode, llama_server, ours
+from bench.engine import ROOT, decode, llama_server, ours
 from bench.pairs import HEADER, alternate, write
-from localllm.events import Message, Role
+from localllm.engine import measure
 
 
 def burn() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     hogs = [multiprocessing.Process(target=burn, daemon=True) for _ in range(cores)]
     with ExitStack() as stack:
         engine = ours(options.model, stack)
-        prompt = engine.render((Message(Role.USER, QUESTION),)).text
+        prompt = measure.ENDLESS
         complete = stack.enter_context(llama_server(options.model, cores))
         for hog in hogs:
             hog.start()

@@ -28,12 +28,10 @@ from bench.pairs import HEADER, Pairs, alternate, write
 from localllm.engine import measure
 from localllm.engine.client import start_engine
 from localllm.engine.protocol import Engine, EngineSpec, Request, Sampling
-from localllm.events import Message, Role
 from localllm.settings import Paths
 
 ROOT = Path(__file__).parent.parent
 PEERS = Path(os.environ.get("LOCALLLM_PEERS", "/nonexistent"))
-QUESTION = "Count upwards from one in words, one number per line, and do not stop."
 
 _LLAMA = """
 import json, sys, time
@@ -148,12 +146,11 @@ def ours(model: Path, stack: ExitStack, *, embedder: Path | None = None, n_ctx: 
 
 
 def decode(engine: Engine, n: int) -> Callable[[], float]:
-    request = Request(
-        (Message(Role.USER, QUESTION),), max_tokens=n, sampling=Sampling(temperature=0), speculation="none"
-    )
+    request = Request(prompt=measure.ENDLESS, max_tokens=n, sampling=Sampling(temperature=0), speculation="none")
 
     def once() -> float:
-        _, seconds, tokens = measure.answer(engine, request)
+        stats, seconds, tokens = measure.answer(engine, request)
+        assert stats.completion_tokens == n, f"the answer ended after {stats.completion_tokens} tokens"
         return tokens / seconds
 
     return once
@@ -188,7 +185,7 @@ def main() -> None:
     with ExitStack() as stack:
         engine = ours(options.model, stack, embedder=options.embedder if "embed" in only else None)
         threads = options.threads or engine.info.n_threads
-        prompt = engine.render((Message(Role.USER, QUESTION),)).text
+        prompt = measure.ENDLESS
         cpp = (PEERS / "llama-bench").exists()
         if not cpp:
             print("peer missing: llama.cpp's programs (bench/peers.sh DIR, then LOCALLLM_PEERS=DIR)")
@@ -236,7 +233,7 @@ def main() -> None:
             small = folder / "one-layer.gguf"
             quantize_file(options.model, small, "Q4_1", prune_layers=range(1, engine.info.n_layer))
             one = ours(small, stack)
-            text = "one two three four five six seven eight"
+            text = measure.ENDLESS
             request = Request(prompt=text, max_tokens=512, sampling=Sampling(temperature=0), speculation="none")
             llama = LlamaPeer(small, n_threads=threads, flash_attn=True)
             peers: list[tuple[str, Callable[[], float]]] = [

@@ -18,8 +18,8 @@ mother area money story fact month lot right study book eye job word business is
 service friend
 """.split()
 
-# A task whose answer goes on for as long as it may, so that every run has the tokens that were asked for.
-_ENDLESS = "Count upwards from one in words, one number per line, and do not stop."
+ENDLESS = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,"
+"""A text that every model goes on with for as long as it may; given as it is, without a chat template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,7 @@ def answer(engine: Engine, request: Request) -> tuple[Stats, float, int]:
 
 def measure_decode(engine: Engine, n_tokens: int = 128, runs: int = 5) -> Measurement:
     """Plain decoding, tokens per second as the client sees them, without the first token."""
-    messages = (Message(Role.USER, _ENDLESS),)
-    request = Request(messages, max_tokens=n_tokens, sampling=Sampling(temperature=0), speculation="none")
+    request = Request(prompt=ENDLESS, max_tokens=n_tokens, sampling=Sampling(temperature=0), speculation="none")
 
     def once(_: int) -> float:
         seconds, tokens = answer(engine, request)[1:]
