@@ -56,7 +56,6 @@ async def test_an_added_folder_is_read_and_can_be_used(paths: Paths, folder: Pat
         assert len([d for d in library.documents() if d.status == "ok"]) == 2
 
 
-@pytest.mark.xfail(reason="rag.readers.limits.Unreadable can't be unpickled, so one unreadable file ends the sync")
 async def test_a_damaged_file_is_listed_with_its_reason_and_the_others_are_read(paths: Paths, folder: Path) -> None:
     (folder / "broken.pdf").write_bytes(b"%PDF-1.4 not really a PDF")
     screen = DocumentsScreen(paths)

@@ -106,7 +106,7 @@ async def test_a_failed_download_is_said_in_one_line(monkeypatch: pytest.MonkeyP
 def test_the_memory_need_and_the_verdict_are_words_not_colours(available: int, word: str) -> None:
     estimate = Estimate("Small", 8192, 700_000_000, 300_000_000, 100_000_000, 0, available)
     text = describe(Entry(SMALL, estimate), here=True).plain
-    assert "needs 1.1 GB with 8,192 tokens" in text and word in text and text.startswith("● ")
+    assert "needs 1.1 GB at 8,192" in text and word in text and text.startswith("● ")
 
 
 def test_control_sequences_in_a_models_name_never_reach_the_terminal() -> None:

@@ -48,7 +48,7 @@ def screen_text(app: App[Any]) -> str:
     return "\n".join(row.rstrip() for row in rows[:height])
 
 
-async def wait_until(pilot: Pilot[Any], true: Callable[[], bool], what: str = "it", seconds: float = 10.0) -> None:
+async def wait_until(pilot: Pilot[Any], true: Callable[[], bool], what: str = "it", seconds: float = 30.0) -> None:
     """Pause until the condition holds; a test that waits in vain fails with what it waited for and the screen."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -15,8 +15,9 @@ from textual.widgets import Static
 
 from localllm.events import Citation, Passage, SupportState
 from localllm.history import StoredMessage
+from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean, clean_line
-from localllm_tui.screens.hint_row import hint_row
+from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
 
 STATES = {
     SupportState.VERIFIED: ("✓ verified", "$success"),
@@ -44,12 +45,15 @@ class CitationScreen(ModalScreen[None]):
         ("n,right", "step(1)", "Next"),
         ("p,left", "step(-1)", "Previous"),
     ]
-    CSS = """
+    CSS = (
+        DIALOG_CSS
+        + """
     CitationScreen .dialog { height: 85%; width: 85%; max-width: 110; }
     CitationScreen #citation-facts { height: auto; margin: 0 0 1 0; }
     CitationScreen VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; }
     CitationScreen #citation-text { height: auto; }
     """
+    )
 
     def __init__(self, message: StoredMessage, number: int, read_source: ReadSource | None = None) -> None:
         super().__init__()
@@ -66,10 +70,7 @@ class CitationScreen(ModalScreen[None]):
             yield Static("", id="citation-facts", markup=False)
             with VerticalScroll():
                 yield Static("", id="citation-text", markup=False)
-            yield Static(
-                hint_row([("n", "next source", "step(1)"), ("p", "previous", "step(-1)"), ("Esc", "close", "leave")]),
-                classes="dialog-hint",
-            )
+            yield HintRow([("n", "next source", "step(1)"), ("p", "previous", "step(-1)"), ("Esc", "close", "leave")])
 
     def on_mount(self) -> None:
         """Show the first one."""
@@ -114,10 +115,10 @@ def facts(passage: Passage | None, citations: Sequence[Citation]) -> Content:
     if passage is not None:
         place = f"page {passage.page}" if passage.page else f"line {passage.line}"
         words = [clean_line(passage.heading)] if passage.heading else []
-        parts.append(Content.styled(", ".join([*words, place, f"score {passage.score:.2f}"]), "$text-muted"))
+        parts.append(Content.styled(", ".join([*words, place, f"score {passage.score:.2f}"]), MUTED))
     parts += [Content.styled(*STATES[citation.state]) for citation in citations]
     if not citations:
-        parts.append(Content.styled("not used in the answer", "$text-muted"))
+        parts.append(Content.styled("not used in the answer", MUTED))
     return Content("   ").join(parts)
 
 
@@ -143,8 +144,8 @@ def passage_text(passage: Passage | None, citations: Sequence[Citation], documen
         if start >= 0 and end > start:
             marks.append((start, end))
     body = _marked(passage.text, marks)
-    head = Content.styled(clean(before), "$text-muted")
-    text = head + body + Content.styled(clean(after), "$text-muted")
+    head = Content.styled(clean(before), MUTED)
+    text = head + body + Content.styled(clean(after), MUTED)
     first = min((start for start, _ in marks), default=0)
     return text, len(head) + len(clean(passage.text[:first]))
 

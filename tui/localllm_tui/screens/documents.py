@@ -19,8 +19,9 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from localllm.errors import LocalLLMError
+from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.hint_row import hint_row
+from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
 from localllm_tui.screens.pick import Pick
 from localllm_tui.screens.text_dialog import TextDialog
 
@@ -54,12 +55,15 @@ class DocumentsScreen(ModalScreen[str | None]):
         ("l", "library", "Library"),
         ("u", "use", "Use"),
     ]
-    CSS = """
+    CSS = (
+        DIALOG_CSS
+        + """
     DocumentsScreen .dialog { height: 85%; width: 85%; max-width: 110; }
     DocumentsScreen .dialog OptionList { height: 1fr; max-height: 100%; }
     DocumentsScreen #documents-facts { height: auto; color: $text-muted; margin: 0 0 1 0; }
     DocumentsScreen #documents-progress { height: auto; margin: 1 0 0 0; }
     """
+    )
 
     @dataclass
     class News(Message):
@@ -91,19 +95,16 @@ class DocumentsScreen(ModalScreen[str | None]):
             yield Static("", id="documents-facts", markup=False)
             yield OptionList(id="documents", compact=True, markup=False)
             yield Static("", id="documents-progress", markup=False)
-            yield Static(
-                hint_row(
-                    [
-                        ("a", "add", "add"),
-                        ("s", "sync", "sync"),
-                        ("d", "remove", "remove"),
-                        ("f", "problems", "faults"),
-                        ("l", "library", "library"),
-                        ("u", "use in this chat", "use"),
-                        ("Esc", "close", "leave"),
-                    ]
-                ),
-                classes="dialog-hint",
+            yield HintRow(
+                [
+                    ("a", "add", "add"),
+                    ("s", "sync", "sync"),
+                    ("d", "remove", "remove"),
+                    ("f", "problems", "faults"),
+                    ("l", "library", "library"),
+                    ("u", "use in this chat", "use"),
+                    ("Esc", "close", "leave"),
+                ]
             )
 
     def on_mount(self) -> None:
@@ -156,9 +157,9 @@ class DocumentsScreen(ModalScreen[str | None]):
                 listing.add_option(Option(document_line(document), id=f"doc-{document.id}"))
             left -= len(inside)
         if left < 0:
-            listing.add_option(Option(Content.styled(f"    and {-left:,} more files", "$text-muted"), disabled=True))
+            listing.add_option(Option(Content.styled(f"    and {-left:,} more files", MUTED), disabled=True))
         if self._faults_only and not documents and roots:
-            listing.add_option(Option(Content.styled("    No problems.", "$text-muted"), disabled=True))
+            listing.add_option(Option(Content.styled("    No problems.", MUTED), disabled=True))
         if listing.option_count:
             listing.highlighted = min(at or 0, listing.option_count - 1)
 
@@ -307,10 +308,10 @@ class DocumentsScreen(ModalScreen[str | None]):
 _MARKS = {
     "ok": ("✓", "$success"),
     "partial": ("!", "$warning"),
-    "pending": ("…", "$text-muted"),
-    "skipped": ("-", "$text-muted"),
+    "pending": ("…", MUTED),
+    "skipped": ("-", MUTED),
     "error": ("✗", "$error"),
-    "ignored": ("·", "$text-muted"),
+    "ignored": ("·", MUTED),
 }
 
 
@@ -319,7 +320,7 @@ def root_line(root: Root) -> Content:
     line = Content.styled(clean_line(str(root.path)), "bold")
     if root.offline:
         return line + Content.styled("  not there now; its documents are kept", "$warning")
-    return line + Content.styled("  not read yet", "$text-muted") if root.synced_at is None else line
+    return line + Content.styled("  not read yet", MUTED) if root.synced_at is None else line
 
 
 def document_line(document: Document) -> Content:
@@ -327,7 +328,7 @@ def document_line(document: Document) -> Content:
     mark, style = _MARKS[document.status]
     line = Content.styled(f"  {mark} ", style) + Content(clean_line(document.relpath))
     if document.status in ("ok", "partial"):
-        line = line + Content.styled(f"  {document.n_chunks} passages", "$text-muted")
+        line = line + Content.styled(f"  {document.n_chunks:,} passage{'s' if document.n_chunks != 1 else ''}", MUTED)
     if document.reason:
         line = line + Content.styled(f"  {clean_line(document.reason)}", style)
     return line

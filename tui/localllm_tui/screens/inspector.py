@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from localllm.errors import LocalLLMError
 from localllm_tui.markdown.clean import clean
-from localllm_tui.screens.hint_row import hint_row
+from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
 
 
 class InspectorScreen(ModalScreen[None]):
@@ -31,12 +31,15 @@ class InspectorScreen(ModalScreen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q", "leave", "Close"), ("y", "copy", "Copy")]
-    CSS = """
+    CSS = (
+        DIALOG_CSS
+        + """
     InspectorScreen .dialog { height: 85%; width: 85%; max-width: 110; }
     InspectorScreen VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; }
     InspectorScreen #prompt-text { height: auto; }
     InspectorScreen #prompt-facts { height: 1; color: $text-muted; }
     """
+    )
 
     @dataclass
     class Read(Message):
@@ -66,7 +69,7 @@ class InspectorScreen(ModalScreen[None]):
             with VerticalScroll():
                 yield Static("", id="prompt-text", markup=False)
             keys = [("y", "copy", "copy")] if self._copy else []
-            yield Static(hint_row([*keys, ("Esc", "close", "leave")]), classes="dialog-hint")
+            yield HintRow([*keys, ("Esc", "close", "leave")])
 
     def on_mount(self) -> None:
         """The worker is asked in a thread: it may be busy with an answer."""

@@ -24,8 +24,9 @@ from localllm.models.header import read_model_header
 from localllm.models.memory import Estimate, Load, fits
 from localllm.models.shelf import Model, list_models, own_folders
 from localllm.settings import Paths, Settings
+from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.hint_row import hint_row
+from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
 
 GetStarter = Callable[[Callable[[Progress], None]], None]
 """Gets the starter set and reports how far it is."""
@@ -50,15 +51,21 @@ class ModelsScreen(ModalScreen[str | None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "Leave"), ("g", "starter", "Get the starter set")]
-    CSS = """
+    CSS = (
+        DIALOG_CSS
+        + """
+    ModelsScreen .dialog { width: 80%; max-width: 100; max-height: 85%; }
     ModelsScreen #models-note { height: auto; color: $text-muted; margin: 1 0 0 0; }
     """
+    )
 
     @dataclass
     class Listed(Message):
         """The headers were read."""
 
         entries: list[Entry]
+        reading: int
+        """Which reading it was: an older one that ends late says nothing."""
 
     @dataclass
     class Getting(Message):
@@ -75,6 +82,7 @@ class ModelsScreen(ModalScreen[str | None]):
         self._get_starter = get_starter or self._from_index
         self._entries: list[Entry] = []
         self._busy = threading.Event()
+        self._reading = 0
 
     def compose(self) -> ComposeResult:
         """Title, list, note, keys."""
@@ -82,11 +90,8 @@ class ModelsScreen(ModalScreen[str | None]):
             yield Static("Models on this computer", classes="dialog-title", markup=False)
             yield OptionList(id="models", compact=True, markup=False)
             yield Static("Reading the model files.", id="models-note", markup=False)
-            yield Static(
-                hint_row(
-                    [("Enter", "load", ""), ("g", "get the starter set (188 MB)", "starter"), ("Esc", "leave", "leave")]
-                ),
-                classes="dialog-hint",
+            yield HintRow(
+                [("Enter", "load", ""), ("g", "get the starter set (188 MB)", "starter"), ("Esc", "leave", "leave")]
             )
 
     def on_mount(self) -> None:
@@ -94,9 +99,13 @@ class ModelsScreen(ModalScreen[str | None]):
         self.query_one(OptionList).focus()
         self.read()
 
-    @work(thread=True, exclusive=True, group="models", exit_on_error=False)
     def read(self) -> None:
-        """Read every header, and estimate the memory it takes."""
+        """Read every header, in a thread."""
+        self._reading += 1
+        self._read(self._reading)
+
+    @work(thread=True, group="models", exit_on_error=False)
+    def _read(self, reading: int) -> None:
         load = Load(self._settings.ctx, self._settings.kv_type, self._settings.kv_type_v)
         entries = []
         for model in list_models(self._paths):
@@ -107,10 +116,12 @@ class ModelsScreen(ModalScreen[str | None]):
                 except (LocalLLMError, ValueError, OSError):
                     estimate = None  # the list says what is known; loading says what is wrong
             entries.append(Entry(model, estimate))
-        self.post_message(self.Listed(entries))
+        self.post_message(self.Listed(entries, reading))
 
     @on(Listed)
     def _show(self, event: Listed) -> None:
+        if event.reading != self._reading:
+            return
         self._entries = event.entries
         listing = self.query_one(OptionList)
         listing.clear_options()
@@ -197,12 +208,12 @@ def describe(entry: Entry, here: bool) -> Content:
     if model.source and model.source != "localllm":
         facts.append(clean_line(model.source))
     head = Content.styled("● " if here else "  ", "$accent") + Content.styled(clean_line(model.name), "bold")
-    line = Content.styled("    " + ", ".join(facts), "$text-muted")
+    line = Content.styled("    " + ", ".join(facts), MUTED)
     if model.problem or not model.usable:
         why = clean_line(model.problem) or f"not for chatting: {clean_line(model.purpose)}"
         return head + Content("\n") + line + Content.styled(f"  {why}", "$warning")
     if estimate is not None:
         word, style = _VERDICTS[estimate.verdict]
-        need = f"  needs {estimate.total / 1e9:.1f} GB with {estimate.n_ctx:,} tokens  "
-        line = line + Content.styled(need, "$text-muted") + Content.styled(word, style)
+        need = f"  needs {estimate.total / 1e9:.1f} GB at {estimate.n_ctx:,}  "
+        line = line + Content.styled(need, MUTED) + Content.styled(word, style)
     return head + Content("\n") + line

@@ -17,8 +17,9 @@ from textual.widgets.option_list import Option
 from localllm.errors import LocalLLMError
 from localllm.events import RuleState, RuleVerdict, Verdict
 from localllm.settings import Paths
+from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.hint_row import hint_row
+from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,14 @@ class RulesScreen(ModalScreen[str | None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "Leave")]
-    CSS = """
+    CSS = (
+        DIALOG_CSS
+        + """
+    RulesScreen .dialog { height: 85%; }
+    RulesScreen .dialog OptionList { height: 1fr; max-height: 100%; }
     RulesScreen #rules-note { height: auto; color: $text-muted; margin: 1 0 0 0; }
     """
+    )
 
     def __init__(self, paths: Paths, current: str = "") -> None:
         super().__init__()
@@ -84,12 +90,12 @@ class RulesScreen(ModalScreen[str | None]):
                     options.append(Option(self._line(entry.name, entry.title, entry.facts), id=f"set-{entry.name}"))
             yield OptionList(*options, id="rule-sets", compact=True, markup=False)
             yield Static(f"Your own TOML files belong into {self._paths.rules}.", id="rules-note", markup=False)
-            yield Static(hint_row([("Enter", "choose", ""), ("Esc", "leave", "leave")]), classes="dialog-hint")
+            yield HintRow([("Enter", "choose", ""), ("Esc", "leave", "leave")])
 
     def _line(self, name: str, title: str, facts: str) -> Content:
         mark = Content.styled("● " if name == self._current else "  ", "$accent")
         head = mark + Content.styled(clean_line(name or title), "bold")
-        return head + Content.styled(f"\n    {clean_line(title)}, {facts}", "$text-muted") if name else head
+        return head + Content.styled(f"\n    {clean_line(title).rstrip('.')} ({facts})", MUTED) if name else head
 
     def on_mount(self) -> None:
         """Start at the one in use."""
@@ -136,7 +142,7 @@ class VerdictScreen(ModalScreen[str | None]):
             with VerticalScroll():
                 yield Static(verdict_text(self._verdict, self._text), id="verdict-text")
             keys = [("r", "answer again", "repair")] if self._can_repair and not self._verdict.passed else []
-            yield Static(hint_row([*keys, ("Esc", "close", "leave")]), classes="dialog-hint")
+            yield HintRow([*keys, ("Esc", "close", "leave")])
 
     def on_mount(self) -> None:
         """Scrolled with the arrow keys."""
@@ -159,7 +165,7 @@ MARKS = {
     RuleState.WARN: ("! warn", "$warning"),
     RuleState.FAIL: ("✗ fail", "$error"),
     RuleState.TRUNCATED: ("… truncated", "$warning"),
-    RuleState.NOT_EVALUATED: ("- not evaluated", "$text-muted"),
+    RuleState.NOT_EVALUATED: ("- not evaluated", MUTED),
 }
 
 
@@ -179,9 +185,9 @@ def _rule_lines(rule: RuleVerdict, text: str) -> list[Content]:
         if value is not None
     ]
     if facts:
-        lines.append(Content.styled(" " * 16 + ", ".join(facts), "$text-muted"))
+        lines.append(Content.styled(" " * 16 + ", ".join(facts), MUTED))
     if rule.reason:
-        lines.append(Content.styled(" " * 16 + clean_line(rule.reason), "$text-muted"))
+        lines.append(Content.styled(" " * 16 + clean_line(rule.reason), MUTED))
     if rule.span is not None and rule.verdict in (RuleState.FAIL, RuleState.WARN):
         piece = clean_line(text[rule.span.start : rule.span.end])
         if piece:

@@ -17,8 +17,9 @@ from textual.widgets.option_list import Option
 
 from localllm.errors import LocalLLMError
 from localllm.settings import Paths, Settings, rule_of, save_setting
+from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.hint_row import hint_row
+from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
 from localllm_tui.screens.pick import Pick
 from localllm_tui.screens.text_dialog import TextDialog
 
@@ -41,11 +42,14 @@ class SettingsScreen(ModalScreen[Settings]):
         ("slash", "search", "Search"),
         ("d", "reset", "Default"),
     ]
-    CSS = """
+    CSS = (
+        DIALOG_CSS
+        + """
     SettingsScreen .dialog { height: 85%; width: 80%; max-width: 100; }
     SettingsScreen .dialog OptionList { height: 1fr; max-height: 100%; }
     SettingsScreen Input { margin: 0 0 1 0; }
     """
+    )
 
     def __init__(
         self,
@@ -66,16 +70,13 @@ class SettingsScreen(ModalScreen[Settings]):
             yield Static("Settings", classes="dialog-title", markup=False)
             yield Input(placeholder="Search", compact=True, id="settings-search")
             yield OptionList(id="settings", compact=True, markup=False)
-            yield Static(
-                hint_row(
-                    [
-                        ("Enter", "change", ""),
-                        ("/", "search", "search"),
-                        ("d", "back to the default", "reset"),
-                        ("Esc", "close", "leave"),
-                    ]
-                ),
-                classes="dialog-hint",
+            yield HintRow(
+                [
+                    ("Enter", "change", ""),
+                    ("/", "search", "search"),
+                    ("d", "back to the default", "reset"),
+                    ("Esc", "close", "leave"),
+                ]
             )
 
     def on_mount(self) -> None:
@@ -95,12 +96,12 @@ class SettingsScreen(ModalScreen[Settings]):
                 continue
             if rule.group != group:
                 group = rule.group
-                listing.add_option(Option(Content.styled(group.capitalize(), "bold $text-muted"), disabled=True))
+                listing.add_option(Option(Content.styled(group.capitalize(), f"bold {MUTED}"), disabled=True))
             value = getattr(self.settings, field.name)
             listing.add_option(Option(line_of(field.name, value, value != field.default, rule.help), id=field.name))
         ids = [option.id for option in listing.options]
         if not ids:
-            listing.add_option(Option(Content.styled("No setting has these words.", "$text-muted"), disabled=True))
+            listing.add_option(Option(Content.styled("No setting has these words.", MUTED), disabled=True))
         at = ids.index(highlighted) if highlighted in ids else next((n for n, id in enumerate(ids) if id), None)
         listing.highlighted = at
 
@@ -177,7 +178,7 @@ def line_of(name: str, value: object, changed: bool, help: str) -> Content:
     mark = "• " if changed else "  "
     style = "bold $accent" if changed else "bold"
     head = Content.styled(mark, "$accent") + Content(f"{name:<16}") + Content.styled(shown, style)
-    return head + Content.styled(f"\n    {help}", "$text-muted")
+    return head + Content.styled(f"\n    {help}", MUTED)
 
 
 def typed(text: str, kind: type) -> object:
