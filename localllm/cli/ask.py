@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localllm.cli.complete import chat_names, library_names, model_names
+from localllm.cli.complete import chat_names, draft_names, library_names, model_names, preset_names, rule_names
 from localllm.cli.main import BROKEN_RULE, INTERRUPTED, NOT_IN_DOCUMENTS
 from localllm.cli.session import Session, common_options
 from localllm.errors import ChatNotFound, InputError
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 @click.option(
     "-m", "--model", metavar="NAME", shell_complete=model_names, help="A name from `localllm models list`, or a path."
 )
-@click.option("--draft", metavar="auto|none|NAME", help="Draft model for speculative decoding.")
+@click.option(
+    "-p", "--preset", "preset_name", metavar="NAME", shell_complete=preset_names,
+    help="Model, prompt, sampling, rules and documents under one name; flags win over it.",
+)  # fmt: skip
+@click.option(
+    "--draft", metavar="auto|none|NAME", shell_complete=draft_names, help="Draft model for speculative decoding."
+)
 @click.option("--system", metavar="TEXT", help="System prompt.")
 @click.option("-c", "--continue", "go_on", is_flag=True, help="Go on in the chat used last.")
 @click.option(
@@ -38,7 +44,13 @@ if TYPE_CHECKING:
 @click.option(
     "-d", "--docs", metavar="LIBRARY", shell_complete=library_names, help="Answer from the documents of this library."
 )
-@click.option("-r", "--rules", metavar="FILE", help="Rule set that the answer must follow: a file or a name.")
+@click.option(
+    "-r",
+    "--rules",
+    metavar="FILE",
+    shell_complete=rule_names,
+    help="Rule set that the answer must follow: a file or a name.",
+)
 @click.option("--schema", metavar="FILE", help="JSON Schema that the answer must follow.")
 @click.option("-n", "--max-tokens", type=click.IntRange(min=0), metavar="N", help="Most tokens of the answer.")
 @click.option("-t", "--temperature", type=click.FloatRange(0, 10), metavar="T", help="0: always the likeliest token.")
@@ -63,6 +75,7 @@ def command(
     go_on: bool,
     chat_name: str | None,
     temporary: bool,
+    preset_name: str | None,
     schema: str | None,
     show_prompt: bool,
     stats: bool,
@@ -78,19 +91,26 @@ def command(
     from localllm.cli.reply import JsonReply, Reply, TextReply
     from localllm.events import ContextUse, Finished
     from localllm.open import engine_spec, open_assistant
+    from localllm.presets import chat_options, load_preset
 
     text = question(prompt)
+    preset = load_preset(preset_name, session.paths) if preset_name is not None else None
     history = kept_history(session, temporary)
     chat = chosen_chat(history, go_on, chat_name)
-    settings = changed(chat_settings(session.settings, chat.options) if chat else session.settings, changes)
+    settings = chat_settings(session.settings, chat.options) if chat else session.settings
+    settings = changed(preset.apply(settings) if preset else settings, changes)
     spec = engine_spec(settings, session.paths, documents=bool(settings.docs))
     with history() as kept:
         assistant = open_assistant(settings, session.paths, spec=spec, history=kept, schema=schema)
         assistant.check(settings)
+        options = chat_options(preset) if preset else None
         if chat is None:
-            chat = kept.create_chat(system=settings.system)
-        elif changes["system"] is not None:
-            kept.set_system(chat.id, settings.system)
+            chat = kept.create_chat(system=settings.system, options=options)
+        else:
+            if options is not None:
+                kept.set_options(chat.id, options)
+            if changes["system"] is not None or (preset and "system" in preset.values):
+                kept.set_system(chat.id, settings.system)
         revisable = bool(settings.docs or settings.rules or schema)
         reply: Reply = (
             JsonReply(session, stats=stats) if as_json else TextReply(session, revisable=revisable, stats=stats)

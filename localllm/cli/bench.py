@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 
 from localllm import __version__
+from localllm.cli.complete import model_names
 from localllm.cli.session import Session, common_options, print_json
 
 
 @click.command("bench")
-@click.option("-m", "--model", help="Model to measure; the default model otherwise.")
+@click.option("-m", "--model", shell_complete=model_names, help="Model to measure; the default model otherwise.")
 @click.option("-n", "--tokens", default=128, show_default=True, type=click.IntRange(8, 8192), help="Tokens to decode.")
 @click.option("-p", "--prompt", "prompt_tokens", default=512, show_default=True, type=click.IntRange(8, 32768))
 @click.option(

@@ -80,6 +80,10 @@ def main(open_app: Callable[[], int] | None = None, args: Sequence[str] | None =
                 return open_app()
             click.echo(cli.get_help(click.Context(cli, info_name="localllm")), err=True)
             return USAGE
+        if COMPLETION in os.environ:
+            from localllm.cli.bash import register
+
+            register()
         result = cli.main(arguments, prog_name="localllm", complete_var=COMPLETION, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as done:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localllm.cli.complete import any_model_names, known_model_names, model_names
 from localllm.cli.session import Session, common_options, print_json
 from localllm.errors import LocalLLMError, ModelError, ModelNotFound
 
@@ -94,7 +95,7 @@ def scan_command(session: Session, as_json: bool) -> None:
 
 
 @command.command("info")
-@click.argument("name")
+@click.argument("name", shell_complete=any_model_names)
 @click.option("--metadata", is_flag=True, help="Every value of the header but the long lists.")
 @common_options
 @pass_session
@@ -137,7 +138,7 @@ def info_command(session: Session, name: str, metadata: bool, as_json: bool) -> 
 
 
 @command.command("fit")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=model_names)
 @click.option("--ctx", type=click.IntRange(0), default=0, help="Context window in tokens; 0 is the usual one.")
 @click.option("--kv-type", type=click.Choice(["f16", "q8_0", "q4_0", "f32"]), help="Type of the KV cache.")
 @click.option("--draft", default="", help="A draft model that is loaded too.")
@@ -179,7 +180,7 @@ def fit_command(session: Session, name: str | None, ctx: int, kv_type: str | Non
 
 
 @command.command("pull")
-@click.argument("name")
+@click.argument("name", shell_complete=known_model_names)
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="Folder; by default the user's own.")
 @click.option("--sha256", default="", help="What the file must be; refused if it is another.")
 @common_options
@@ -226,7 +227,7 @@ def add_command(session: Session, source: str, copy: bool, sha256: str, as_json:
 
 
 @command.command("remove")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=any_model_names)
 @click.option("--partials", is_flag=True, help="Remove unfinished downloads instead.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @common_options

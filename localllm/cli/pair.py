@@ -6,13 +6,14 @@ from dataclasses import asdict
 
 import click
 
+from localllm.cli.complete import model_names
 from localllm.cli.session import Session, common_options, print_json
 
 pass_session = click.make_pass_decorator(Session, ensure=True)
 
 
 @click.command("pair")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=model_names)
 @common_options
 @pass_session
 def command(session: Session, name: str | None, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localllm.cli.complete import rule_names
 from localllm.cli.session import Session, common_options, print_json
 from localllm.errors import RuleSyntax
 
@@ -25,7 +26,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("rules")
+@click.argument("rules", shell_complete=rule_names)
 @click.argument("file", default="-")
 @click.option("--schema", metavar="FILE", help="A JSON Schema that the text must follow, on top of the rules.")
 @click.option("--fix", is_flag=True, help="Print the text after deterministic fixes, and judge that.")
@@ -140,7 +141,7 @@ def _fixture_files(folder: Path) -> Iterator[tuple[Path, bool, str]]:
 
 
 @command.command()
-@click.argument("rules")
+@click.argument("rules", shell_complete=rule_names)
 @click.option("-n", "--max-tokens", type=click.IntRange(min=0), default=0, help="Token budget of an answer.")
 @click.option("--schema", metavar="FILE", help="A JSON Schema on top of the rules.")
 @common_options
