@@ -107,7 +107,7 @@ def llama_server(model: Path, threads: int) -> Iterator[Callable[[str, int], flo
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        with httpx.Client(timeout=120) as client:
+        with httpx.Client(timeout=120, limits=httpx.Limits(max_keepalive_connections=0)) as client:
             for _ in range(200):
                 try:
                     if client.get(f"{url}/health").status_code == 200:
