@@ -1,8 +1,8 @@
 """How well a library finds and answers: the measures, and the user's own questions put to them.
 
-A question file is CSV (columns ``question``, ``expected``) or JSONL (``{"question": ..., "expected": ...}``). It
-names expected files by the end of their path, several separated by ``;`` or as a JSON list; empty means that the documents do
-not answer the question.
+A question file is CSV (columns ``question``, ``expected``) or JSONL (``{"question": ..., "expected": ...}``).
+``expected`` names files by the end of their path, several separated by ``;`` or as a JSON list; empty means that the
+documents do not answer the question.
 """
 
 from __future__ import annotations
