@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localllm.rag.index import NewChunk
-from localllm.rag.rows import HEADING_SEPARATOR, TextMap, embedded_text, heading_path
+from localllm.rag.rows import HEADING_SEPARATOR, TextMap, embedded_text
 
 if TYPE_CHECKING:
     from localllm.engine.protocol import Embedder
@@ -110,9 +110,8 @@ class Chunker:
 
     def _heading(self, mapped: TextMap, start: int, end: int) -> str:
         """The heading path that all of the span stands under, shortened from its outer end."""
-        path = heading_path(mapped.layout.headings, start)
-        last = heading_path(mapped.layout.headings, max(start, end - 1))
-        common = [a for a, b in zip(path, last, strict=False) if a == b] if path != last else path
+        path, last = mapped.path(start), mapped.path(max(start, end - 1))
+        common = tuple(a for a, b in zip(path, last, strict=False) if a == b) if path != last else path
         while common and len(self._units(HEADING_SEPARATOR.join(common))) > _HEADING_TOKENS:
             common = common[1:]
         return HEADING_SEPARATOR.join(common)

@@ -624,7 +624,9 @@ class Library:
         """After a big job: merge the keyword index and shorten the journal, so that the file can be copied alone."""
         with self._lock:
             self._db.execute(f"INSERT INTO {schema.FTS_TABLE}({schema.FTS_TABLE}) VALUES ('optimize')")
+            self._db.execute("PRAGMA busy_timeout = 500")  # a reader may hold the journal; the next sync shortens it
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.execute(f"PRAGMA busy_timeout = {int(opening.BUSY_SECONDS * 1000)}")
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 

@@ -107,21 +107,30 @@ class TextMap:
             return None
         return self.layout.pages[max(0, bisect_right(self._page_anchors, offset) - 1)][1]
 
+    @cached_property
+    def _paths(self) -> list[tuple[str, ...]]:
+        """Of each heading: its titles from the outermost down to itself."""
+        stack: list[Heading] = []
+        paths: list[tuple[str, ...]] = []
+        for heading in self.layout.headings:
+            while stack and stack[-1].level >= heading.level:
+                stack.pop()
+            stack.append(heading)
+            paths.append(tuple(h.title for h in stack))
+        return paths
+
+    @cached_property
+    def _heading_anchors(self) -> list[int]:
+        return [h.start for h in self.layout.headings]
+
+    def path(self, offset: int) -> tuple[str, ...]:
+        """Titles of the headings that the character at `offset` stands under, outermost first."""
+        above = bisect_right(self._heading_anchors, offset)
+        return self._paths[above - 1] if above else ()
+
     def heading(self, offset: int) -> str:
         """Heading path above `offset`, parts joined by ``›``."""
-        return HEADING_SEPARATOR.join(heading_path(self.layout.headings, offset))
-
-
-def heading_path(headings: tuple[Heading, ...], offset: int) -> list[str]:
-    """Titles of the headings that the character at `offset` stands under, outermost first."""
-    path: list[Heading] = []
-    for heading in headings:
-        if heading.start > offset:
-            break
-        while path and path[-1].level >= heading.level:
-            path.pop()
-        path.append(heading)
-    return [h.title for h in path]
+        return HEADING_SEPARATOR.join(self.path(offset))
 
 
 @dataclass(frozen=True, slots=True)
