@@ -227,6 +227,10 @@ def _complaint(source: str) -> str:
     if matcher.is_error():
         return "the grammar does not compile: " + _line(matcher.get_error())
     mask = matcher.compute_bitmask()
+    if "NoExtension" in matcher.get_error() or (
+        matcher.is_stopped() and not matcher.is_accepting() and not matcher.is_error()
+    ):
+        return "together with the rules before it no text is left"
     if matcher.is_error():
         return "the grammar is too complex: " + _line(matcher.get_error())
     if not any(mask):

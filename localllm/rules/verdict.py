@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from localllm.events import FinishReason, RuleState, RuleVerdict, Verdict
+from localllm.events import FinishReason, RuleState, RuleVerdict, Span, Verdict
 from localllm.rules.checks.formats import parse_json
 from localllm.rules.outcome import Context, Finding, failed, not_evaluated, passed
 from localllm.rules.ruleset import Rule
@@ -26,11 +27,21 @@ def evaluate(rule: Rule, text: str, context: Context) -> Finding:
             return passed("condition not met")
         if rule.pointer:
             return _at_pointer(rule, text, context)
-        return _combined(rule, text, context) if rule.kind is None else rule.kind.check(rule.params, text, context)
+        found = _combined(rule, text, context) if rule.kind is None else rule.kind.check(rule.params, text, context)
+        return _inside(found, text)
     except RecursionError:
         return failed("the rule could not be applied: the text is nested too deeply")
     except Exception as error:  # never a pass, whatever went wrong
         return failed(f"the rule could not be applied: {type(error).__name__}: {str(error)[:120]}")
+
+
+def _inside(finding: Finding, text: str) -> Finding:
+    """The finding with a span that lies in the text; checks may point to the end of a text that is empty."""
+    if finding.span is None:
+        return finding
+    start = min(max(0, finding.span.start), len(text))
+    end = min(max(start, finding.span.end), len(text))
+    return replace(finding, span=Span(start, end))
 
 
 def _combined(rule: Rule, text: str, context: Context) -> Finding:
