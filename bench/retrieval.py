@@ -97,19 +97,23 @@ def scifact(data: Path, work: Path, embedder: LlamaEmbedder | None, split: str =
     return result
 
 
+def xquad_files(data: Path, language: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Paragraphs as files, and pairs of a question and the name of its file without suffix."""
+    with gzip.open(data / "xquad" / f"xquad.{language}.json.gz", "rt", encoding="utf-8") as file:
+        paragraphs = [p for article in json.load(file)["data"] for p in article["paragraphs"]]
+    files = [(f"{i:04}.txt", p["context"]) for i, p in enumerate(paragraphs)]
+    return files, [(qa["question"], f"{i:04}") for i, p in enumerate(paragraphs) for qa in p["qas"]]
+
+
 def xquad(data: Path, work: Path, embedder: LlamaEmbedder | None) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for language in ("en", "zh", "hi", "th"):
-        with gzip.open(data / "xquad" / f"xquad.{language}.json.gz", "rt", encoding="utf-8") as file:
-            articles = json.load(file)["data"]
-        paragraphs = [p for a in articles for p in a["paragraphs"]]
-        files = [(f"{i:04}.txt", p["context"]) for i, p in enumerate(paragraphs)]
+        files, questions = xquad_files(data, language)
         library = build(work, f"xquad-{language}", files, None)
         scores = []
-        for i, paragraph in enumerate(paragraphs):
-            for qa in paragraph["qas"]:
-                hits = search(library, qa["question"], None, 5, "keyword", per_document=1).hits
-                scores.append(float(bool(hits) and stem_of(hits[0].source) == f"{i:04}"))
+        for question, name in questions:
+            hits = search(library, question, None, 5, "keyword", per_document=1).hits
+            scores.append(float(bool(hits) and stem_of(hits[0].source) == name))
         result[language] = measured(scores)
         library.close()
     return result
