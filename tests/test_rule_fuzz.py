@@ -84,7 +84,7 @@ def schema(rng: random.Random, depth: int = 0) -> Any:
     n = rng.randrange
     match kind:
         case "string":
-            extras = [
+            extras: list[dict[str, Any]] = [
                 {},
                 {"minLength": n(5)},
                 {"maxLength": n(5000)},
