@@ -36,8 +36,8 @@ Mode = Literal["hybrid", "keyword", "vector"]
 
 POOL = 100
 """Chunks that each side contributes."""
-_TITLE_WEIGHT = 1.0
-"""Of file name, title and headings; a heading also stands in the text of its first chunk, so it counts twice there."""
+_TITLE_WEIGHT = 1.5
+"""Of file name, title and headings; a heading also stands in the text of its first chunk, where it counts again."""
 _NEAR_DUPLICATE = 0.9
 """Jaccard similarity of five-word runs from which two passages are the same."""
 _SMALL_LIBRARY = 20
