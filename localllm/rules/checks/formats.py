@@ -117,7 +117,7 @@ def _table(params: Params, text: str, context: Context) -> Finding:
     ruler = [i for i, row in enumerate(rows) if all(re.fullmatch(r":?-{1,}:?", cell) for cell in row)]
     if not ruler or ruler[0] != 1:
         return failed("there is no Markdown table with a header row", None, "table", (0, len(text)))
-    return _grid(rows[:1] + rows[2:], params, text)
+    return _grid(rows[:1] + rows[2:], {**params, "header": True}, text)
 
 
 def _grid(rows: list[list[str]], params: Params, text: str) -> Finding:
