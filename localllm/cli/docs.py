@@ -258,7 +258,9 @@ def search(
     embedder = None if mode == "keyword" else _embedder(session)
     try:
         with _library(session, name) as library:
-            result = find(library, query, embedder, limit, mode, filters=filters)
+            result = find(
+                library, query, embedder, limit, mode, filters=filters, cache_folder=session.paths.home / "cache"
+            )
     finally:
         if embedder is not None:
             embedder.close()
@@ -276,6 +278,54 @@ def search(
         session.say("Nothing was found.")
     if result.note:
         session.say(result.note)
+
+
+@command.command("eval")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.option("-k", "--limit", type=click.IntRange(1, 100), default=8, show_default=True, metavar="N", help="Passages.")
+@click.option(
+    "--mode", type=click.Choice(["hybrid", "keyword", "vector"]), default="hybrid", show_default=True,
+    help="By keywords, by meaning, or both.",
+)  # fmt: skip
+@click.option("--learn", is_flag=True, help="Learn from these questions when to say 'not in your documents'.")
+@library_option
+@click.pass_obj
+def evaluate(session: Session, /, file: Path, limit: int, mode: Any, learn: bool, name: str, as_json: bool) -> None:
+    """Score the search with your own questions: a CSV or JSONL FILE with columns question and expected.
+
+    Expected names the files that answer the question, by the end of their paths, several separated by ';'. Leave it
+    empty for a question that the documents do not answer.
+    """
+    from dataclasses import asdict
+
+    from localllm.rag.evaluate import evaluate as score
+    from localllm.rag.evaluate import read_questions
+
+    questions = read_questions(file)
+    embedder = None if mode == "keyword" else _embedder(session)
+    try:
+        with _library(session, name) as library:
+            cache = session.paths.home / "cache"
+            report = score(library, questions, embedder, k=limit, mode=mode, learn=learn, cache_folder=cache)
+    finally:
+        if embedder is not None:
+            embedder.close()
+    if as_json:
+        print_json({"library": name, **asdict(report)})
+        return
+    click.echo(f"{report.questions:,} questions, {report.mode} search")
+    click.echo(f"the right file first: {report.hit_at_1:.3f}, among {report.k} passages: {report.hit_at_k:.3f}")
+    click.echo(f"nDCG@10: {report.ndcg_at_10:.3f}")
+    refusals = report.refusals
+    if refusals.unanswerable:
+        click.echo(f"unanswerable questions refused: {refusals.refused_rightly} of {refusals.unanswerable}")
+    click.echo(f"answerable questions refused: {refusals.refused_wrongly} of {refusals.answerable}")
+    for question in report.missed:
+        click.echo(f"missed: {_one_line(question, 100)}")
+    if report.calibrated:
+        session.say("The threshold for refusing was learned from these questions.")
+    if report.note:
+        session.say(report.note)
 
 
 def _one_line(text: str, width: int = 240) -> str:
