@@ -7,7 +7,12 @@ import sys
 
 
 def open_app() -> int:
-    """Import and run the screen; returns the exit code."""
+    """Import and run the screen, or the chat without one where that is wanted; returns the exit code."""
+    from localllm.cli.plain import plain_wanted, run_plain
+    from localllm.settings import find_paths, load_settings
+
+    if plain_wanted(load_settings(find_paths())):
+        return run_plain()
     from localllm_tui.app import run
 
     return run()
