@@ -21,7 +21,7 @@ test: install-dev starter    ## Lint, types, the built wheel, and every test
 	$(BIN)/python -m pytest
 
 soak: install-dev starter    ## The full counts of the long harnesses; goes on where it stopped
-	LOCALLLM_SOAK=1 $(BIN)/python -m pytest -m slow
+	$(BIN)/python tests/soak.py
 
 starter: install             ## Put the starter models into models/
 	@$(BIN)/localllm models pull starter --to models
