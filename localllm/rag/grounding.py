@@ -31,6 +31,7 @@ NEAR_COSINE = 0.75
 _MARK = re.compile(r"\s?\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 _NAME = re.compile(r"\b[^\W\d_a-z][\w’'-]*(?:\s+[^\W\d_a-z][\w’'-]*)*")
+_NO_NAMES = STOP_WORDS | {"mr", "mrs", "ms", "dr", "prof", "sir", "yes", "answer", "passage", "passages"}
 _NUMBER_WORDS = {
     w: str(n)
     for n, w in enumerate(
@@ -216,7 +217,7 @@ def facts_in(sentence: str) -> list[str]:
             words = words[1:]  # any word is capitalised there
         while words and words[0].lower() in STOP_WORDS:
             words = words[1:]
-        facts += [w.removesuffix("'s").removesuffix("’s") for w in words if w.lower() not in STOP_WORDS]
+        facts += [w.removesuffix("'s").removesuffix("’s") for w in words if w.lower() not in _NO_NAMES]
     return list(dict.fromkeys(f for f in facts if len(f) > 1 or f.isdigit()))
 
 

@@ -370,7 +370,7 @@ def _with_coverage(library: Library, terms: QueryTerms, hits: Iterable[Hit]) -> 
 
 
 def term_weights(library: Library, terms: QueryTerms) -> dict[tuple[str, ...], float]:
-    """Inverse document frequency of the query's single words and phrases, by their stems."""
+    """Inverse document frequency, at least 1, of the query's single words and phrases, by their stems."""
     n = max(1, library.count_chunks())
     weights: dict[tuple[str, ...], float] = {}
     for term in (*terms.phrases, *terms.terms):
@@ -379,7 +379,7 @@ def term_weights(library: Library, terms: QueryTerms) -> dict[tuple[str, ...], f
             continue
         sql = "SELECT count(*) FROM (SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH ? LIMIT ?)"
         count = library.query(sql, (QueryTerms((term,)).match(), _COUNT_UP_TO))[0][0]
-        weights[stems] = math.log(1 + (n - count + 0.5) / (count + 0.5)) if count < n else 0.05
+        weights[stems] = 1 + math.log((n + 1) / (min(count, n) + 1))
     return weights
 
 
