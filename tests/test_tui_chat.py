@@ -14,8 +14,9 @@ from localllm.engine.protocol import Cancel, Engine, EngineEvent, Request, Token
 from localllm.errors import EngineDied, ModelNotFound
 from localllm.events import Loading, Role
 from localllm.history import History, MessageState
-from localllm.settings import Settings
+from localllm.settings import Paths, Settings
 from localllm_tui.actions import ACTIONS
+from localllm_tui.app import LocalLLMApp
 from localllm_tui.screens.help import Help
 from localllm_tui.screens.text_dialog import TextDialog
 from localllm_tui.widgets.message_view import MessageView
@@ -72,7 +73,7 @@ async def test_an_answer_made_again_stands_beside_the_first(tmp_path: Path) -> N
         await here.pilot.press("ctrl+r")
         await here.until(lambda: here.screen.turn is None and "Second answer." in here.text(), "the second answer")
         assert "‹ 2/2 ›" in here.text()
-        await here.pilot.press("shift+tab", "left_square_bracket")
+        await here.pilot.press("shift+tab", "up", "down", "left_square_bracket")
         await here.until(lambda: "First answer." in here.text(), "the first branch")
         assert "‹ 1/2 ›" in here.text() and "Second answer." not in here.text()
         await here.pilot.press("right_square_bracket")
@@ -374,3 +375,42 @@ async def test_the_welcome_says_what_to_do(tmp_path: Path) -> None:
     async with opened(tmp_path, settings=Settings(offline=True)) as here:
         assert len(here.screen.query(Welcome)) == 1
         assert "Fake-1B.Q4_0 is ready." in here.text() and "offline" in here.text()
+
+
+async def test_arrow_keys_go_from_message_to_message(tmp_path: Path) -> None:
+    async with opened(tmp_path) as here:
+        await here.ask("One")
+        await here.pilot.press("shift+tab", "up")
+        assert here.screen.transcript.focused_view is here.screen.transcript.views[0]
+        await here.pilot.press("down", "down")
+        assert here.screen.prompt.has_focus
+
+
+async def test_a_command_typed_faster_than_its_completions_is_the_one_that_runs(tmp_path: Path) -> None:
+    async with opened(tmp_path) as here:
+        await here.ask("One")
+        here.screen.prompt.insert("/")
+        await here.until(lambda: here.screen.completions.has_class("-on"))
+        here.screen.prompt.insert("new")  # the list still stands for "/"
+        here.screen.prompt.completing = True
+        await here.pilot.press("enter")
+        await here.until(lambda: len(here.screen.query(Welcome)) == 1, "the new chat")
+
+
+async def test_a_mistake_inside_the_app_is_one_line_and_a_log_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = Paths(tmp_path, tmp_path / "config.toml", tmp_path)
+    with History(paths.history) as history:
+        app = LocalLLMApp(Settings(), paths, Assistant(FakeEngine(), history=history))
+
+        def fail() -> None:
+            raise RuntimeError("a mistake")
+
+        with pytest.raises(RuntimeError):
+            async with app.run_test() as pilot:
+                app.call_later(fail)
+                await pilot.pause(0.2)
+    assert "a mistake" in (tmp_path / "logs" / "app.log").read_text()
+    said = capsys.readouterr().err
+    assert "Something went wrong inside the app" in said and "Traceback" not in said

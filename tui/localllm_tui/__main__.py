@@ -35,6 +35,10 @@ def main() -> int:
         from localllm.rag.reader_process import run_reader
 
         return run_reader()
+    if os.environ.get("LOCALLLM_RULES") and len(sys.argv) > 1 and sys.argv[1] == "--rules":
+        from localllm.rules.code_process import run_rules
+
+        return run_rules()
     try:
         from localllm.cli import main as run_command
     except KeyboardInterrupt:  # Ctrl-C while the command line is imported; from then on it answers by itself

@@ -59,6 +59,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("message_next", "The message below", "Messages", "down", "transcript", vim="j,down", emacs="ctrl+n,down"),
     Action("top", "The first message", "Messages", "home", "transcript", vim="g,home", emacs="alt+less_than_sign,home"),
     Action("bottom", "The end", "Messages", "end", "transcript", vim="G,end", emacs="alt+greater_than_sign,end"),
+    Action("page_up", "Scroll up", "Messages", "pageup", emacs="alt+v,pageup"),
+    Action("page_down", "Scroll down", "Messages", "pagedown", emacs="ctrl+v,pagedown"),
     Action("copy_message", "Copy this message", "Messages", "y", "transcript"),
     Action("copy_code_block", "Copy a code block of this message", "Messages", "Y", "transcript"),
     Action("edit_message", "Edit this message and go on", "Messages", "e", "transcript"),

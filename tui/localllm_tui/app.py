@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual.app import App
 from textual.binding import BindingType
 
 from localllm.assistant import Assistant
+from localllm.errors import LocalLLMError
 from localllm.history import History
-from localllm.settings import Paths, Settings, find_paths, load_settings
+from localllm.settings import Paths, Settings, find_paths, load_settings, private_folder
 from localllm_tui.actions import keymap
 from localllm_tui.engine_news import load_in_thread
 from localllm_tui.screens.chat import ChatScreen
@@ -65,6 +69,18 @@ class LocalLLMApp(App[int]):
             await screen.action_quit()
         else:
             self.exit(0)
+
+    def _fatal_error(self) -> None:
+        """A mistake of ours: one line for the user, the whole story in a log file."""
+        path = self.paths.logs / "app.log"
+        try:
+            private_folder(path.parent)
+            path.touch(mode=0o600)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(traceback.format_exc() + "\n")
+        except (OSError, LocalLLMError):
+            path = Path(os.devnull)
+        self.panic(Text(f"localllm: Something went wrong inside the app; your chats are kept. Details: {path}"))
 
     def on_mount(self) -> None:
         """The model loads while the screen is usable."""

@@ -160,9 +160,9 @@ class Asking(ModelNews):
             self.stop_editing()
         elif self.has_class("-show-chats") or self.has_class("-show-sources"):
             self.remove_class("-show-chats", "-show-sources")
-            self.prompt.focus()
+            self.set_focus(self.prompt)
         else:
-            self.prompt.focus()
+            self.set_focus(self.prompt)
 
     # ---- what happens in a turn -------------------------------------------------------------------------------------
 

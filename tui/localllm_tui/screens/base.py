@@ -110,7 +110,7 @@ class ChatBase(Screen[None]):
         what = "your question" if message.role is Role.USER else "the answer"
         self.banner(f"Editing {what}: Enter keeps both versions, Esc cancels.")
         self.prompt.put(message.content)
-        self.prompt.focus()
+        self.set_focus(self.prompt)
 
     def stop_editing(self) -> None:
         """Give the prompt back what stood in it."""
@@ -146,7 +146,7 @@ class ChatBase(Screen[None]):
         self.remove_class("-show-chats")
         await self.show_chat(message_id)
         if message_id is None:
-            self.prompt.focus()
+            self.set_focus(self.prompt)
 
     async def open_new(self, *, temporary: bool = False) -> None:
         """Show an empty chat."""
@@ -154,7 +154,7 @@ class ChatBase(Screen[None]):
         self.keep_draft()
         self.conversation.open_new(temporary=temporary)
         await self.show_chat()
-        self.prompt.focus()
+        self.set_focus(self.prompt)
 
     async def show_chat(self, message_id: int | None = None) -> None:
         """Show the chat of the conversation from the start."""
@@ -213,7 +213,7 @@ class ChatBase(Screen[None]):
             self.status.set(stats=last.stats, context_used=used)
         await self.show_sources(next((m for m in reversed(messages) if m.role is Role.ASSISTANT), None))
         if message_id is not None and (view := self.transcript.view_of(message_id)) is not None:
-            view.focus()
+            self.set_focus(view, scroll_visible=False)
             self.call_after_refresh(view.scroll_visible, animate=False, top=True)
 
     async def _welcome(self) -> None:

@@ -57,7 +57,7 @@ class ChatScreen(Doing):
         except LocalLLMError as error:
             self.say(str(error), "error")
         await self.show_chat()
-        self.prompt.focus()
+        self.set_focus(self.prompt)
 
     def _recent_prompts(self) -> list[str]:
         """The user's last prompts over all chats, oldest first."""

@@ -8,7 +8,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from localllm_tui import mentions
-from localllm_tui.actions import ACTIONS
+from localllm_tui.actions import ACTIONS, BY_SLASH
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.screens.asking import Asking
 from localllm_tui.widgets.prompt import Prompt
@@ -18,6 +18,8 @@ class Completing(Asking):
     """Offers what may follow while the user types."""
 
     _offers: tuple[str, ...] = ()
+    _offered_for = ""
+    """The word that the offers complete: keys may be faster than the list."""
 
     @property
     def completions(self) -> OptionList:
@@ -27,9 +29,13 @@ class Completing(Asking):
     @on(Prompt.Completing)
     def complete(self, asked: Prompt.Completing) -> None:
         """Show what may follow."""
-        entries = offers(asked.prefix)
-        if len(entries) == 1 and entries[0][0] == asked.prefix:
+        self._offer(asked.prefix)
+
+    def _offer(self, prefix: str) -> None:
+        entries = offers(prefix)
+        if len(entries) == 1 and entries[0][0] == prefix:
             entries = []
+        self._offered_for = prefix
         self._offers = tuple(full for full, _ in entries)
         self.completions.clear_options()
         self.completions.add_options([Option(content) for _, content in entries])
@@ -51,7 +57,14 @@ class Completing(Asking):
             case "down":
                 self.completions.action_cursor_down()
             case "tab" | "enter":
-                self._accept(self.completions.highlighted or 0, run=event.key == "enter")
+                word = self.prompt.word_before_cursor()
+                if word != self._offered_for:
+                    self._offer(word)
+                if event.key == "enter" and (word[1:] in BY_SLASH or not self._offers):
+                    self._open(False)
+                    self.run_worker(self.run_action("send"))
+                else:
+                    self._accept(self.completions.highlighted or 0, run=event.key == "enter")
             case "escape":
                 self._open(False)
             case _:
@@ -64,7 +77,7 @@ class Completing(Asking):
         """A click takes it."""
         event.stop()
         self._accept(event.option_index)
-        self.prompt.focus()
+        self.set_focus(self.prompt)
 
     def _accept(self, index: int, run: bool = False) -> None:
         if not 0 <= index < len(self._offers):

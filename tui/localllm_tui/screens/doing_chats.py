@@ -38,7 +38,7 @@ class DoingChats(DoingMessages):
         if shown:
             self.call_after_refresh(self.chat_list.search)
         else:
-            self.prompt.focus()
+            self.set_focus(self.prompt)
 
     def action_search_chats(self) -> None:
         """Go to the search field."""
@@ -123,7 +123,7 @@ class DoingChats(DoingMessages):
         name = self._take_argument()
         text = self.prompt.text
         self.prompt.put(f"{text}{' ' if text and not text[-1].isspace() else ''}@{name}")
-        self.prompt.focus()
+        self.set_focus(self.prompt)
 
     def action_editor(self) -> None:
         """Write the prompt in the user's editor."""
@@ -136,4 +136,4 @@ class DoingChats(DoingMessages):
             self.say(f"The editor can't be opened here: {type(error).__name__}.", "error")
         else:
             self.prompt.put(text)
-        self.prompt.focus()
+        self.set_focus(self.prompt)

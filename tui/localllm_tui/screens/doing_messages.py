@@ -68,7 +68,7 @@ class DoingMessages(Completing):
         """Back to the prompt; an answer on its way is stopped first."""
         if self.turn is not None and not self.turn.stopping:
             self.action_stop()
-        self.prompt.focus()
+        self.set_focus(self.prompt)
 
     def action_message_previous(self) -> None:
         """Up: a long message scrolls first."""
@@ -88,21 +88,29 @@ class DoingMessages(Completing):
                 return
             if step > 0 and view is transcript.views[-1]:
                 transcript.to_end()
-                self.prompt.focus()
+                self.set_focus(self.prompt)
                 return
         transcript.focus_step(step)
+
+    def action_page_up(self) -> None:
+        """Read further up."""
+        self.transcript.scroll_page_up(animate=False)
+
+    def action_page_down(self) -> None:
+        """Read further down."""
+        self.transcript.scroll_page_down(animate=False)
 
     def action_top(self) -> None:
         """The first message."""
         if self.transcript.views:
-            self.transcript.views[0].focus()
+            self.set_focus(self.transcript.views[0], scroll_visible=False)
             self.transcript.scroll_home(animate=False)
 
     def action_bottom(self) -> None:
         """The end."""
         self.transcript.to_end()
         if self.transcript.views and self.transcript.focused_view is not None:
-            self.transcript.views[-1].focus(scroll_visible=False)
+            self.set_focus(self.transcript.views[-1], scroll_visible=False)
 
     def copy_text(self, text: str) -> None:
         """Copy, and say how."""
@@ -163,7 +171,7 @@ class DoingMessages(Completing):
         """Answer the message in focus again."""
         if (view := self._here) is not None:
             self.regenerate(view.message)
-            self.prompt.focus()
+            self.set_focus(self.prompt)
 
     def action_regenerate(self) -> None:
         """Answer the last question again."""
@@ -178,7 +186,7 @@ class DoingMessages(Completing):
             self.say("Only an answer can be continued.", "warning")
         else:
             self.continue_from(view.message)
-            self.prompt.focus()
+            self.set_focus(self.prompt)
 
     def action_continue_answer(self) -> None:
         """Go on behind the last answer."""
@@ -209,7 +217,7 @@ class DoingMessages(Completing):
             at = [m.id for m in self.transcript.views_messages()].index(message_id)
             await self.fill()
             if focused and at < len(self.transcript.views):
-                self.transcript.views[at].focus()
+                self.set_focus(self.transcript.views[at], scroll_visible=False)
 
     async def action_branch_previous(self) -> None:
         """The alternative before."""
@@ -253,7 +261,7 @@ class DoingMessages(Completing):
         assert self.conversation.chat is not None
         self.say(f"{self._found_at + 1} of {len(self._found)}; n and N go on.")
         if (view := self.transcript.view_of(self._found[self._found_at])) is not None:
-            view.focus()
+            self.set_focus(view, scroll_visible=False)
             view.scroll_visible(animate=False, top=True)
         elif not self.conversation.temporary:
             self.open_chat(self.conversation.chat.id, self._found[self._found_at])

@@ -40,11 +40,13 @@ class Help(ModalScreen[str | None]):
 
     def action_do(self, action_id: str) -> None:
         """Close and do it."""
-        self.dismiss(action_id)
+        if self.is_current:
+            self.dismiss(action_id)
 
     def action_close(self) -> None:
         """Back to the chat."""
-        self.dismiss(None)
+        if self.is_current:
+            self.dismiss(None)
 
 
 def help_text(key_set: str) -> Content:

@@ -46,8 +46,10 @@ class Pick(ModalScreen[int | None]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Done."""
-        self.dismiss(event.option_index)
+        if self.is_current:
+            self.dismiss(event.option_index)
 
     def action_leave(self) -> None:
         """Nothing is picked."""
-        self.dismiss(None)
+        if self.is_current:
+            self.dismiss(None)

@@ -42,4 +42,5 @@ class ShowText(ModalScreen[None]):
 
     def action_close(self) -> None:
         """Back."""
-        self.dismiss(None)
+        if self.is_current:
+            self.dismiss(None)

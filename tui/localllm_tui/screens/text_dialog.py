@@ -51,11 +51,14 @@ class TextDialog(ModalScreen[str | None]):
         self.action_accept()
 
     def action_accept(self) -> None:
-        """Done."""
+        """Done; a second key press meanwhile does nothing."""
+        if not self.is_current:
+            return
         field = self.query_one("#dialog-text")
         assert isinstance(field, (Input, TextArea))
         self.dismiss(field.value if isinstance(field, Input) else field.text)
 
     def action_dismiss_none(self) -> None:
         """Leave it as it was."""
-        self.dismiss(None)
+        if self.is_current:
+            self.dismiss(None)

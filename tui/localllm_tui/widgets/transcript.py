@@ -18,7 +18,7 @@ WINDOW = 40
 """Messages shown at once; earlier ones are loaded on demand."""
 
 
-class Transcript(VerticalScroll, can_focus=False):
+class Transcript(VerticalScroll, can_focus=False, inherit_bindings=False):
     """Holds one `MessageView` per message."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("transcript")]
@@ -150,7 +150,7 @@ class Transcript(VerticalScroll, can_focus=False):
         here = self.focused_view
         at = self.views.index(here) + step if here is not None else len(self.views) - 1
         view = self.views[max(0, min(at, len(self.views) - 1))]
-        view.focus()
+        self.screen.set_focus(view, scroll_visible=False)  # at once: the next key may be on its way
         view.scroll_visible(animate=False)
 
 
