@@ -31,7 +31,7 @@ from localllm.events import FinishReason, Prefilling, Speculation, Stats
 MAX_DRAFT = 31
 """Longest draft of one step: with 32 rows a batch costs about half as much per token as one row, and no less beyond."""
 
-_CLOSE_MARGIN = 4
+_CLOSE_MARGIN = 24
 """Tokens kept in reserve when an answer is steered to its end."""
 
 
@@ -232,11 +232,12 @@ class Generation:
         if way is None:
             self._close_check = left - 1
             return []
-        if way and left - len(way) <= _CLOSE_MARGIN:
+        room = left - len(way)
+        if way and room <= min(_CLOSE_MARGIN, max(4, left // 4)):
             self._reason = FinishReason.STOP
             return way
-        # Look again before the way out can have grown beyond the budget: half the room, as a token may open much.
-        self._close_check = left - max(1, (left - len(way) - _CLOSE_MARGIN) // 2)
+        # Look again before the way out can have grown beyond the budget: one token may open an object or a date.
+        self._close_check = left - max(1, (room - 3 * _CLOSE_MARGIN) // 2)
         return []
 
     def _draft(self) -> Sequence[int]:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
+import os
+import queue
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 START_SECONDS = 20.0
 MEMORY = 1 << 30
@@ -39,13 +42,29 @@ def risky(pattern: str) -> bool:
     return bool(_RISKY.search(pattern)) or len(re.findall(r"(?<!\\)[*+]", pattern)) > 6
 
 
+def child_command() -> list[str]:
+    """How to start the child: this interpreter, or this very program when it is frozen."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable, "--rules"]
+    return [sys.executable, "-m", "localllm.rules.code_process"]
+
+
+def child_environment() -> dict[str, str]:
+    """Our environment; outside a packaged binary with the folder of localllm itself on the path."""
+    env = {**os.environ, "LOCALLLM_RULES": "1"}
+    if not getattr(sys, "frozen", False):
+        root = str(Path(__file__).resolve().parents[2])
+        env["PYTHONPATH"] = os.pathsep.join(p for p in (env.get("PYTHONPATH", ""), root) if p)
+    return env
+
+
 class CodeProcess:
-    """The child process; starts with the first call."""
+    """The child process; starts with the first call. Messages are pickled, with their length before them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: BaseProcess | None = None
-        self._connection: Connection | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answers: queue.Queue[tuple[bool, Any] | None] = queue.Queue()
 
     def call(self, job: str, arguments: Mapping[str, Any], seconds: float) -> Any:
         """Run one of the jobs below in the child.
@@ -55,16 +74,20 @@ class CodeProcess:
             CodeFailed: It raised, or the process died.
         """
         with self._lock:
-            connection = self._started()
+            process = self._started()
+            assert process.stdin is not None
             try:
-                connection.send((job, dict(arguments)))
-                if not connection.poll(seconds):
-                    self._stop()
-                    raise TookTooLong(f"ended after {seconds:g} s")
-                good, value = connection.recv()
-            except (EOFError, OSError) as error:
+                write_message(process.stdin, (job, dict(arguments)))
+                answer = self._answers.get(timeout=seconds)
+            except queue.Empty:
                 self._stop()
-                raise CodeFailed("the process of the rule ended unexpectedly") from error
+                raise TookTooLong(f"ended after {seconds:g} s") from None
+            except OSError:
+                answer = None
+            if answer is None:
+                self._stop()
+                raise CodeFailed("the process of the rule ended unexpectedly")
+        good, value = answer
         if not good:
             raise CodeFailed(str(value))
         return value
@@ -74,30 +97,69 @@ class CodeProcess:
         with self._lock:
             self._stop()
 
-    def _started(self) -> Connection:
-        if self._connection is None or self._process is None or not self._process.is_alive():
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
             self._stop()
-            context = get_context("spawn")
-            ours, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,), daemon=True, name="localllm-rules")
-            self._process.start()
-            theirs.close()
-            self._connection = ours  # type: ignore[assignment, unused-ignore]
-            if not ours.poll(START_SECONDS):
+            options: dict[str, Any] = {}
+            if sys.platform == "win32":
+                options["creationflags"] = subprocess.CREATE_NO_WINDOW
+            self._process = subprocess.Popen(
+                child_command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=child_environment(),
+                **options,
+            )
+            self._answers = queue.Queue()
+            assert self._process.stdout is not None
+            # A thread reads, because a pipe can't be waited for with a limit on every system.
+            threading.Thread(target=_read_answers, args=(self._process.stdout, self._answers), daemon=True).start()
+            try:
+                ready = self._answers.get(timeout=START_SECONDS)
+            except queue.Empty:
+                ready = None
+            if ready is None:
                 self._stop()
                 raise CodeFailed("the process for rules did not start")
-            ours.recv()
-        assert self._connection is not None
-        return self._connection
+        return self._process
 
     def _stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.join(5)
-            self._process.close()
-        if self._connection is not None:
-            self._connection.close()
-        self._process = self._connection = None
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait(10)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def _read_answers(stream: IO[bytes], answers: queue.Queue[tuple[bool, Any] | None]) -> None:
+    with contextlib.suppress(OSError, ValueError, EOFError):
+        while True:
+            answers.put(read_message(stream))
+    answers.put(None)
+
+
+def write_message(stream: IO[bytes], value: Any) -> None:
+    """One value, with its length before it."""
+    data = json.dumps(value).encode()
+    stream.write(len(data).to_bytes(8, "little") + data)
+    stream.flush()
+
+
+def read_message(stream: IO[bytes]) -> Any:
+    """One value.
+
+    Raises:
+        EOFError: The other side has gone.
+    """
+    head = stream.read(8)
+    if len(head) < 8:
+        raise EOFError
+    return json.loads(stream.read(int.from_bytes(head, "little")))
 
 
 _shared: CodeProcess | None = None
@@ -115,21 +177,28 @@ def code_process() -> CodeProcess:
 # ---- in the child ---------------------------------------------------------------------------------------------------
 
 
-def _serve(connection: Connection) -> None:
+def run_rules() -> int:
+    """Serve the calls of the parent until it closes the pipe; the entry point of the child."""
     import signal
 
     with contextlib.suppress(ValueError, OSError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when we end
-    connection.send("ready")
+    calls, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # What a rule prints or reads is not part of the conversation.
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+    write_message(answers, (True, "ready"))
     jobs: dict[str, Callable[..., Any]] = {"search": _search, "python": _python, "schema": _schema}
-    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+    with contextlib.suppress(EOFError, OSError):
         while True:
-            job, arguments = connection.recv()
+            job, arguments = read_message(calls)
             try:
                 answer = True, jobs[job](**arguments)
             except BaseException as error:
                 answer = False, f"{type(error).__name__}: {error}"[:500]
-            connection.send(answer)
+            write_message(answers, answer)
+    return 0
 
 
 def _search(pattern: str, flags: int, text: str, whole: bool) -> list[tuple[int, int]]:
@@ -155,7 +224,6 @@ def _python(file: str, function: str, text: str, context: dict[str, Any]) -> tup
     It returns True or False, or a text (empty for a pass, otherwise the reason), or a pair of truth and reason.
     """
     import inspect
-    from pathlib import Path
 
     if file not in _modules:
         _limit_memory()
@@ -189,3 +257,7 @@ def _limit_memory() -> None:
         with contextlib.suppress(OSError), open("/proc/self/statm") as statm:  # noqa: PTH123
             used = int(statm.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
+
+
+if __name__ == "__main__":
+    sys.exit(run_rules())
