@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import queue
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +20,8 @@ from localllm.engine.protocol import (
     RenderedPrompt,
     Request,
 )
-from localllm.engine.spawn import cause_of_death, start_process
-from localllm.engine.threads import machine_is_busy
-from localllm.engine.wire import Sender, receive, unpack_error, unpack_event
+from localllm.engine.wire import unpack_error, unpack_event
+from localllm.engine.worker_process import WorkerProcess
 from localllm.errors import EngineClosed, EngineDied
 from localllm.events import FinishReason, Loading, Message, Stats
 from localllm.settings import Paths
@@ -36,107 +34,6 @@ _POLL = 0.02
 """Seconds between two looks at a cancellation."""
 _PATIENCE = 10.0
 """Seconds that a worker may take to heed a cancellation before it counts as hung."""
-_CLOSE = 5.0
-"""Seconds that a worker may take to save its sessions and end."""
-
-
-class _Process:
-    """One worker process and the thread that reads from it."""
-
-    def __init__(self, spec: EngineSpec, log_path: Path, on_progress: Callable[[float], None]) -> None:
-        self._on_progress = on_progress
-        self._popen = start_process(log_path, machine_is_busy())
-        assert self._popen.stdin is not None
-        assert self._popen.stdout is not None
-        self.pid = self._popen.pid
-        self.settled = threading.Event()
-        """It is ready, or never will be."""
-        self.info: EngineInfo | None = None
-        self.failure: Exception | None = None
-        self.fraction = 0.0
-        self.ended = False
-        self._log_path = log_path
-        self._queues: dict[int, queue.SimpleQueue[Any]] = {}
-        self._lock = threading.Lock()
-        self._sender = Sender(self._popen.stdin.fileno())
-        self._reader = threading.Thread(target=self._read, name="worker-replies", daemon=True)
-        self._reader.start()
-        with contextlib.suppress(OSError):
-            self._sender.send(("load", 0, spec))
-
-    def _read(self) -> None:
-        assert self._popen.stdout is not None
-        for kind, number, value in receive(self._popen.stdout.fileno()):
-            if kind == "progress":
-                self.fraction = value
-                self._on_progress(value)
-            elif kind == "ready":
-                self.info = value
-                self.settled.set()
-            elif kind == "failed":
-                self.failure = unpack_error(value)
-                self.settled.set()
-            elif (replies := self._queues.get(number)) is not None:
-                replies.put((kind, value))
-        self._bury()
-
-    def _bury(self) -> None:
-        """The pipe was closed: whoever waits is told why."""
-        try:
-            code: int | None = self._popen.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            code = None
-        with self._lock:
-            self.ended = True
-            if self.failure is None:
-                self.failure = EngineDied(
-                    f"The model's process ended unexpectedly: {cause_of_death(code)}.",
-                    f"The text so far is kept; ask again to start it anew. Details: {self._log_path}",
-                )
-            for replies in self._queues.values():
-                replies.put(("died", None))
-        self.settled.set()
-
-    def ask(self, number: int, message: tuple[Any, ...]) -> queue.SimpleQueue[Any]:
-        """Send a request; its replies come through the queue."""
-        replies: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        with self._lock:
-            self._queues[number] = replies
-            if self.ended:
-                replies.put(("died", None))
-                return replies
-        with contextlib.suppress(OSError):  # the reading thread learns of the end and says so
-            self._sender.send(message)
-        return replies
-
-    def forget(self, number: int) -> None:
-        """No replies to this request are wanted any more."""
-        self._queues.pop(number, None)
-
-    def cancel(self, number: int) -> None:
-        """Ask the worker to stop what it does for a request."""
-        with contextlib.suppress(OSError):
-            self._sender.send(("cancel", number))
-
-    def kill(self) -> None:
-        """End the process at once."""
-        self._popen.kill()
-
-    def close(self) -> None:
-        """Let the process save and end; kill it where it does not."""
-        with contextlib.suppress(OSError):
-            self._sender.send(("close", 0))
-        try:
-            self._popen.wait(timeout=_CLOSE if self.info is not None else 0.5)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            self._popen.wait()
-        self._reader.join(timeout=2)
-        for pipe in (self._popen.stdin, self._popen.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
 
 
 class WorkerEngine:
@@ -160,8 +57,8 @@ class WorkerEngine:
         self._lock = threading.Lock()
         self._process = self._start()
 
-    def _start(self) -> _Process:
-        return _Process(self.spec, self.log_path, self._report)
+    def _start(self) -> WorkerProcess:
+        return WorkerProcess(self.spec, self.log_path, self._report)
 
     def _report(self, fraction: float) -> None:
         if self._on_progress is not None:
@@ -195,7 +92,7 @@ class WorkerEngine:
         return self._wait(self._alive(), timeout)
 
     @staticmethod
-    def _wait(process: _Process, timeout: float | None = None) -> bool:
+    def _wait(process: WorkerProcess, timeout: float | None = None) -> bool:
         if not process.settled.wait(timeout):
             return False
         if process.info is None:
@@ -203,7 +100,7 @@ class WorkerEngine:
             raise process.failure
         return True
 
-    def _alive(self) -> _Process:
+    def _alive(self) -> WorkerProcess:
         """The process, started anew when the last one died; a model that can't be loaded is not tried again."""
         with self._lock:
             if self._closed:
@@ -245,18 +142,16 @@ class WorkerEngine:
                     event = _with_waiting(event, waited)
                 yield event
             over = True
-        except GeneratorExit:
-            raise
-        except BaseException:
+        except Exception:
             over = True
             raise
         finally:
-            if not over:  # the caller lost interest
+            if not over:  # the caller lost interest, or was interrupted
                 process.cancel(number)
             process.forget(number)
 
     def _events(
-        self, process: _Process, number: int, replies: queue.SimpleQueue[Any], cancel: Cancel | None
+        self, process: WorkerProcess, number: int, replies: queue.SimpleQueue[Any], cancel: Cancel | None
     ) -> Iterator[EngineEvent]:
         cancelled_at = 0.0
         while True:
@@ -269,7 +164,7 @@ class WorkerEngine:
                     process.cancel(number)
                     cancelled_at = time.monotonic()
                 elif time.monotonic() - cancelled_at > _PATIENCE and not kind:
-                    process.kill()  # hung: the reading thread reports the death
+                    process.kill("The model's process did not stop when asked to, and was ended.")
             if kind == "event":
                 yield unpack_event(value)
             elif kind == "end":
@@ -343,7 +238,7 @@ class WorkerEngine:
         finally:
             process.forget(number)
 
-    def _end_of(self, process: _Process) -> Exception:
+    def _end_of(self, process: WorkerProcess) -> Exception:
         if self._closed:
             return EngineClosed("The engine was closed.", "Open it again.")
         assert process.failure is not None
@@ -397,9 +292,10 @@ def start_engine(
         EngineDied: The process ended while loading.
     """
     engine = WorkerEngine(spec, worker_log(paths))
+    process = engine._process  # this one: a worker that dies while it loads is not tried again
     try:
         last = -1.0
-        while not engine.wait_ready(0.05):
+        while not engine._wait(process, 0.05):
             if on_progress is not None and engine.fraction > last:
                 last = engine.fraction
                 on_progress(Loading(spec.model.stem, last))
@@ -417,6 +313,4 @@ def worker_log(paths: Paths) -> Path:
 
 
 def _with_waiting(done: GenerationDone, seconds: float) -> GenerationDone:
-    from dataclasses import replace
-
     return replace(done, stats=replace(done.stats, load_seconds=seconds))

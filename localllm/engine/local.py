@@ -191,9 +191,9 @@ class LocalEngine:
 
     # ---- beyond the protocol ----
 
-    def interrupt(self) -> None:
-        """Stop the evaluation that is running, from any thread; the next request starts afresh."""
-        self._backend.abort()
+    def interrupt(self, stop: bool = True) -> None:
+        """Stop the evaluation that is running, from any thread, or take that back; the next request starts afresh."""
+        self._backend.abort(stop)
 
     def save_sessions(self, largest: int = 0) -> int:
         """Write chats that changed since they were saved.

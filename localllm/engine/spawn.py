@@ -76,6 +76,16 @@ def open_log(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
+def end_of(process: subprocess.Popen[bytes]) -> int | None:
+    """The exit code of a process that has closed its pipe; None, and it is killed, where it goes on without one."""
+    try:
+        return process.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return None
+
+
 def cause_of_death(code: int | None) -> str:
     """Why a process ended, for people."""
     if code is None:

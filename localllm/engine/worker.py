@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from localllm.engine.protocol import EngineEvent, EngineSpec, TokenEvent
+from localllm.engine.protocol import EngineEvent, EngineSpec, GenerationDone, TokenEvent
 from localllm.engine.wire import Sender, pack_error, pack_event, receive
+from localllm.events import FinishReason, Stats
 
 _GATHER = 0.010
 """Seconds. Tokens that come faster are sent together: each message wakes the other process, which needs a core too."""
@@ -82,6 +83,10 @@ class Worker:
     _inbox: deque[tuple[Any, ...]] = field(default_factory=deque)
     _wake: threading.Event = field(default_factory=threading.Event)
     _flags: dict[int, Flag] = field(default_factory=dict)
+    _at_work: int = 0
+    """Number of the answer or prefill that is being evaluated, 0 for none."""
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+    """Held to change `_at_work`, and to stop what is evaluated: an abort must not hit whoever comes next."""
     _prefills: set[int] = field(default_factory=set)
     _streams: deque[_Stream] = field(default_factory=deque)
     _waiting: deque[tuple[Any, ...]] = field(default_factory=deque)
@@ -123,9 +128,10 @@ class Worker:
         if flag is None:
             return
         flag.set()
-        # with several answers at once an abort would hit whichever is being evaluated: the flag alone must do then
-        if self.engine is not None and len(self._streams) <= 1:
-            self.engine.interrupt()
+        with self._turn:
+            if self._at_work == number:
+                self.engine.interrupt()
+        self._wake.set()
 
     # ---- the working thread ----
 
@@ -185,6 +191,7 @@ class Worker:
         """Do one piece of work; False when there is none."""
         while self._inbox:
             self._accept(self._inbox.popleft())
+        self._drop_cancelled()
         while self._waiting and len(self._streams) < self.engine.spec.n_seq:
             self._start(*self._waiting.popleft())
         if self._streams:
@@ -210,9 +217,11 @@ class Worker:
             self._answer(number, lambda: self._begin_embedding(number, *rest))
         elif kind == "prefill":
             flag = self._flags[number]
-            if self._streams or self._waiting:  # idle work has no place beside an answer
-                flag.set()
-            self._answer(number, lambda: ("result", number, self.engine.prefill(*rest, flag)))
+            if self._streams or self._waiting:  # idle work has no place beside an answer, and no sequence
+                self._flush(("result", number, 0))
+            else:
+                with self._working_on(number, flag):
+                    self._answer(number, lambda: ("result", number, self.engine.prefill(*rest, flag)))
             self._prefills.discard(number)
             self._flags.pop(number, None)
         else:
@@ -238,16 +247,38 @@ class Worker:
             traceback.print_exc()  # to the log file
         return ("error", number, pack_error(error))
 
+    @contextlib.contextmanager
+    def _working_on(self, number: int, flag: Flag) -> Iterator[None]:
+        """While the block runs, a cancellation of this request stops the evaluation, and of no other does."""
+        with self._turn:
+            self.engine.interrupt(flag.is_set())  # one that came too late for the request before is not meant for this
+            self._at_work = number
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._at_work = 0
+
     # ---- answers ----
 
+    def _drop_cancelled(self) -> None:
+        """Answers that were taken back before their turn came end at once."""
+        for message in [m for m in self._waiting if self._flags[m[0]].is_set()]:
+            self._waiting.remove(message)
+            number = message[0]
+            del self._flags[number]
+            done = GenerationDone(FinishReason.CANCELLED, Stats(n_ctx=self.engine.info.n_ctx))
+            self._flush(("event", number, pack_event(done)), ("end", number, None))
+
     def _start(self, number: int, request: Any) -> None:
-        flag = self._flags.setdefault(number, Flag())
+        flag = self._flags[number]
         self._streams.append(_Stream(number, self.engine.stream(request, flag), flag))
 
     def _advance(self, stream: _Stream) -> bool:
         """One step of one answer; False when it is over."""
         try:
-            event = next(stream.events)
+            with self._working_on(stream.number, stream.flag):
+                event = next(stream.events)
         except StopIteration:
             self._flags.pop(stream.number, None)
             self._flush(("end", stream.number, None))
