@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from localllm.engine.embed import LlamaEmbedder
 from localllm.rag.evaluate import ndcg, span_recall
 from localllm.rag.index import Library
@@ -84,6 +86,8 @@ def scifact(data: Path, work: Path, embedder: LlamaEmbedder | None, split: str =
     with (base / "qrels" / f"{split}.tsv").open() as file:
         for row in csv.DictReader(file, delimiter="\t"):
             relevant.setdefault(row["query-id"], {})[row["corpus-id"]] = float(row["score"])
+    if embedder is not None:  # for the recall part of bench.vectors
+        np.save(work / "scifact-queries.npy", embedder.embed([queries[key] for key in relevant]))
     result: dict[str, Any] = {"chunks": library.count_chunks()}
     modes: tuple[Mode, ...] = ("keyword", "vector", "hybrid") if embedder else ("keyword",)
     for mode in modes:
