@@ -105,39 +105,64 @@ def no_op(n_files: int, n_pairs: int) -> dict[str, Any]:
     }
 
 
-def throughput(path: Path, n_files: int) -> dict[str, Any]:
+def throughput(path: Path, n_files: int, rounds: int = 3) -> dict[str, Any]:
+    """Whole indexing (walk, read, cut, store, embed) against the bare embedder on the same chunks, in turns."""
     embedder = EmbedderProcess(path, Path(tempfile.gettempdir()) / "bench-embedder.log")
     embedder.embed(["warm up"])
-    with tempfile.TemporaryDirectory() as name:
+    texts: list[str] = []
+    tokens = 0
+
+    def bare() -> float:
+        started = time.perf_counter()
+        for i in range(0, len(texts), 64):
+            embedder.embed(texts[i : i + 64])
+        return time.perf_counter() - started
+
+    with tempfile.TemporaryDirectory() as name, ReaderProcess() as reader:
         home = Path(name)
         tree = home / "tree"
         tree.mkdir()
         make_tree(tree, n_files, random.Random(2), 600)
-        with Library(home / "l.db", create=True) as library, ReaderProcess() as reader:
-            library.add_root(tree, "folder")
-            started = time.perf_counter()
-            run(library, reader, embedder)
-            whole = time.perf_counter() - started
-            texts, tokens = [], 0
-            for document in library.documents():
-                assert document.content is not None
-                text = library.text(document.content).text
-                for chunk in library.chunks_of(document.id):
-                    tokens += chunk.n_tokens
-                    texts.append(f"{chunk.heading}\n{text[chunk.start : chunk.end]}")
-        texts.sort(key=len)
-        started = time.perf_counter()
-        for i in range(0, len(texts), 64):
-            embedder.embed(texts[i : i + 64])
-        bare = time.perf_counter() - started
+        bares, wholes = [], []
+        for n in range(rounds + 1):
+            with Library(home / f"{n}.db", create=True) as library:
+                library.add_root(tree, "folder")
+                started = time.perf_counter()
+                run(library, reader, embedder if n else _NoVectors(embedder))
+                wholes.append(time.perf_counter() - started)
+                if not n:
+                    for document in library.documents():
+                        assert document.content is not None
+                        text = library.text(document.content).text
+                        for chunk in library.chunks_of(document.id):
+                            tokens += chunk.n_tokens
+                            texts.append(f"{chunk.heading}\n{text[chunk.start : chunk.end]}")
+                    texts.sort(key=len)
+            bares.append(bare())
     embedder.close()
+    # each indexing run is set against the bare runs before and after it
+    shares = [(bares[n - 1] + bares[n]) / 2 / wholes[n] for n in range(1, rounds + 1)]
     return {
         "chunks": len(texts),
         "tokens": tokens,
-        "bare_tokens_per_second": tokens / bare,
-        "indexing_tokens_per_second": tokens / whole,
-        "share": bare / whole,
+        "bare_tokens_per_second": tokens / statistics.median(bares),
+        "indexing_tokens_per_second": tokens / statistics.median(wholes[1:]),
+        "share": statistics.median(shares),
+        "shares": shares,
     }
+
+
+class _NoVectors:
+    """Cuts by the embedder's tokens and makes zeros, to get the chunks."""
+
+    def __init__(self, embedder: EmbedderProcess) -> None:
+        self.fingerprint, self.dim, self.max_tokens = "zeros", embedder.dim, embedder.max_tokens
+        self.token_spans = embedder.token_spans
+
+    def embed(self, texts: list[str]) -> Any:
+        import numpy as np
+
+        return np.zeros((len(texts), self.dim), np.float32)
 
 
 def main() -> None:

@@ -262,7 +262,7 @@ class _Run:
                     continue
                 if before is not None and before.sha256 == facts.sha256 and before.reader == _reader_of(item):
                     self.library.touch(before.id, _kept(facts))
-                    self.summary.unchanged += 1
+                    self.summary.unchanged += before.status in _READ
                     return None
                 if self._is_here(root, item, facts, gone):
                     return None
