@@ -76,7 +76,8 @@ class Slots:
     ) -> Slot:
         """The sequence that holds most of the prompt, unless that would cost another chat its state.
 
-        `give_up` is called with a sequence before another chat takes it over.
+        `give_up` is called with a sequence before another chat takes it over, or before a request of no chat at all
+        (`session` empty, as of idle work) throws a part of it away.
 
         Where another chat only shares the beginning (system prompt, documents), the longest unused sequence takes that
         beginning over: both then hold it in the same cells.
@@ -88,7 +89,7 @@ class Slots:
         shared = common_prefix(best.tokens, prompt)
         mine = shared == len(best.tokens) or len(self._slots) == 1 or (session and best.session == session)
         if mine and not best.busy:
-            if best.session != session:
+            if best.session != session and (session or shared < len(best.tokens)):
                 give_up(best)
             return best
         oldest = min(free, key=lambda s: s.used)

@@ -122,8 +122,7 @@ class LocalEngine:
             if request.session and self._sessions is not None:
                 slot.session = request.session
                 slot.dirty = True
-            if request.constraint is None or request.prefix or generation.ids:
-                self._answers.add(request.prefix + generation.text, prefix_ids + generation.ids)
+            self._answers.add(request.prefix + generation.text, prefix_ids + generation.ids)
 
     def render(self, messages: Sequence[Message], prefix: str = "") -> RenderedPrompt:
         """Apply the model's chat template, ready for an answer that begins with `prefix`."""
@@ -268,13 +267,14 @@ class LocalEngine:
             if useful <= common_prefix(slot.tokens, prompt) or len(saved.tokens) > self._backend.n_ctx:
                 return
             state = self._sessions.read_state(saved)
+            slot.tokens = []  # what it held is replaced
             if not write_state(self._backend, slot.seq, state):
+                self._backend.seq_rm(slot.seq, 0)
                 raise ValueError("llama.cpp refused it")
             slot.tokens = saved.tokens
         except ValueError as reason:
-            self._backend.seq_rm(slot.seq, 0)
-            slot.tokens = []
-            self._sessions.forget(session)
+            with contextlib.suppress(OSError):
+                self._sessions.forget(session)
             notes.append(f"The saved state of this chat was not used: {reason}.")
 
     def _save(self, slot: Slot) -> bool:

@@ -6,19 +6,24 @@ types and llama.cpp's version are those that wrote it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from localllm.errors import SettingsError
 from localllm.settings import private_folder
 
 _MAGIC = b"LLMKV001"
+_ABANDONED = 3600.0
+"""Seconds after which nobody is still writing a partial file."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,11 @@ class SessionStore:
                 file.write(state.data)
             part.replace(path)
             self._make_room(path)
-        except OSError:
+        except (OSError, SettingsError):
             return False
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
         return True
 
     def find(self, name: str) -> SavedSession | None:
@@ -119,7 +125,8 @@ class SessionStore:
             raise ValueError("it can't be read") from error
         if len(state) != saved.n_bytes or _checksum(np.asarray(saved.tokens, np.int32), state) != saved.checksum:
             raise ValueError("it is damaged")
-        os.utime(saved.path)  # used now, so the last to be thrown out
+        with contextlib.suppress(OSError):
+            os.utime(saved.path)  # used now, so the last to be thrown out
         return state
 
     def forget(self, name: str) -> None:
@@ -127,6 +134,9 @@ class SessionStore:
         self.path(name).unlink(missing_ok=True)
 
     def _make_room(self, keep: Path) -> None:
+        for part in self._folder.glob("*.part"):  # of a worker that was killed while it saved
+            if part.stat().st_mtime < time.time() - _ABANDONED:
+                part.unlink(missing_ok=True)
         files = [(f.stat().st_mtime, f.stat().st_size, f) for f in self._folder.glob("*.kv")]
         total = sum(size for _, size, _ in files)
         for _, size, file in sorted(files):
