@@ -65,3 +65,20 @@ def test_a_process_that_always_dies_is_said_in_one_line(tmp_path: Path, monkeypa
         made.embed(["x"])
     made.close()
     made.close()
+
+
+@pytest.mark.model
+@needs_model
+def test_an_interrupted_question_is_never_answered_to_the_next(
+    embedder: EmbedderProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pump = embedder.embed(["the pump"])
+
+    def interrupted() -> object:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(embedder, "_answers", iter(interrupted, None))
+        with pytest.raises(KeyboardInterrupt):
+            embedder.embed(["a long text about something else"])
+    np.testing.assert_allclose(embedder.embed(["the pump"]), pump, atol=1e-4)

@@ -6,6 +6,7 @@ code ends that process only; it is started again once, and then said.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localllm.engine.spawn import cause_of_death, open_log, worker_environment
+from localllm.engine.spawn import cause_of_death, detached, end_of, open_log, worker_environment
 from localllm.engine.wire import Sender, receive
 from localllm.errors import EngineDied, LocalLLMError
 
@@ -94,13 +95,16 @@ class EmbedderProcess:
                     self._sender.send((method, argument))
                     answer = next(self._answers)
                 except (OSError, StopIteration):
-                    cause = cause_of_death(process.wait())
+                    cause = cause_of_death(end_of(process))
                     self._end()
                     if attempt == 2:
                         raise EngineDied(
                             f"The embedder ended unexpectedly: {cause}.", f"Its log is {self._log_path}."
                         ) from None
                     continue
+                except BaseException:  # interrupted: its answer would be taken for that to the next question
+                    self._end()
+                    raise
                 if isinstance(answer, Exception):
                     raise answer
                 return answer
@@ -109,16 +113,11 @@ class EmbedderProcess:
     def _start(self) -> subprocess.Popen[bytes]:
         frozen = bool(getattr(sys, "frozen", False))
         module = [sys.executable, "--embedder"] if frozen else [sys.executable, "-m", __name__]
-        options: dict[str, Any] = {}
-        if sys.platform == "win32":
-            options["creationflags"] = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
-        else:
-            options["start_new_session"] = True  # Ctrl-C in the terminal is for us alone
         with open_log(self._log_path) as log:
             process = subprocess.Popen(
                 [*module, str(self.path), str(self.max_tokens)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
-                env=worker_environment(os.environ, busy=True), **options,
+                env=worker_environment(os.environ, busy=True), **detached(),
             )  # fmt: skip
         assert process.stdin is not None
         assert process.stdout is not None
@@ -143,12 +142,15 @@ def run_embedder(path: Path, max_tokens: int) -> int:
     out = os.dup(1)
     os.dup2(2, 1)
     sender, embedder = Sender(out), None
+    faulthandler.enable(sys.__stderr__ or 2)
     for method, argument in receive(0):
         try:
             if embedder is None:
                 from localllm.engine.embed import LlamaEmbedder
                 from localllm.engine.loading import cores_for_embedding
+                from localllm.llama.log import native_log
 
+                native_log().file = sys.stderr
                 embedder = LlamaEmbedder(path, max_tokens=max_tokens, n_contexts=cores_for_embedding())
             answer: Any = getattr(embedder, method)(argument)
         except LocalLLMError as error:

@@ -48,11 +48,6 @@ def worker_environment(environ: Mapping[str, str], busy: bool) -> dict[str, str]
 
 def start_process(log_path: Path, busy: bool) -> subprocess.Popen[bytes]:
     """Start a worker with private pipes; whatever it prints goes to the log file, which only the user can read."""
-    options: dict[str, Any] = {}
-    if sys.platform == "win32":
-        options["creationflags"] = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
-    else:
-        options["start_new_session"] = True  # Ctrl-C in the terminal is for us alone
     with open_log(log_path) as log:
         return subprocess.Popen(
             worker_command(),
@@ -61,8 +56,15 @@ def start_process(log_path: Path, busy: bool) -> subprocess.Popen[bytes]:
             stderr=log,
             env=worker_environment(os.environ, busy),
             bufsize=0,
-            **options,
+            **detached(),
         )
+
+
+def detached() -> dict[str, Any]:
+    """Options of `Popen` for a process that Ctrl-C in our terminal does not reach: it is for us alone."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
 
 
 def open_log(path: Path) -> IO[bytes]:

@@ -72,15 +72,14 @@ class Chain:
 
     def _shortlist(self, logits: NDArray[np.float32]) -> NDArray[np.intp] | None:
         """Ids of a superset of the k likeliest tokens, or None when it would be most of the vocabulary."""
-        best = float(logits.max())
+        best, window = float(logits.max()), self._window
         for _ in range(3):
-            ids = np.flatnonzero(logits > best - self._window)
+            ids = np.flatnonzero(logits > best - window)
             if len(ids) >= self._top_k:
-                if len(ids) > 1024 + 8 * self._top_k:
-                    self._window *= 0.8
+                self._window = 0.8 * window if len(ids) > 1024 + 8 * self._top_k else window
                 return ids
-            self._window *= 1.5
-        return None
+            window *= 1.5
+        return None  # under a mask there may be no k tokens at all, which says nothing about the next position
 
     def close(self) -> None:
         """Free the samplers. Safe to call twice."""
