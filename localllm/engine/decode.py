@@ -32,7 +32,7 @@ MAX_DRAFT = 31
 """Longest draft of one step: with 32 rows a batch costs about half as much per token as one row, and no less beyond."""
 
 _CLOSE_MARGIN = 24
-"""Tokens kept in reserve when an answer is steered to its end."""
+"""Tokens kept in reserve when an answer is steered to its end: what one token may open has to be closed too."""
 
 
 class Backend(Protocol):
@@ -144,6 +144,7 @@ class Generation:
         self._ban = job.ban
         self._since_prefix = b""
         self._close_check = max(512, self._left // 2)
+        self._close_margin = min(_CLOSE_MARGIN, max(4, self._left // 8))
         # the simplest answers skip every check of a token
         self._plain = job.sampler.plain and job.matcher is None and not job.ban
         self._cached = self._n_new = self._drafted = self._accepted = self._steps = self._plain_steps = self._batch = 0
@@ -233,11 +234,12 @@ class Generation:
             self._close_check = left - 1
             return []
         room = left - len(way)
-        if way and room <= min(_CLOSE_MARGIN, max(4, left // 4)):
+        if way and room <= self._close_margin:
             self._reason = FinishReason.STOP
+            self._job.notes.append("The token budget ran out: the answer was closed early, its end may be filler.")
             return way
         # Look again before the way out can have grown beyond the budget: one token may open an object or a date.
-        self._close_check = left - max(1, (room - 3 * _CLOSE_MARGIN) // 2)
+        self._close_check = left - max(1, (room - 3 * self._close_margin) // 2)
         return []
 
     def _draft(self) -> Sequence[int]:
