@@ -56,6 +56,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=STARTER)
     parser.add_argument("--n", type=int, default=60, help="prompts, drawn with a fixed seed; 0 for all 541")
     parser.add_argument("--max-tokens", type=int, default=400)
+    parser.add_argument("--threads", type=int, default=0, help="0 means physical cores")
     parser.add_argument("--show", type=int, default=0, help="print this many answers for reading")
     parser.add_argument("--only", default="", help="instruction ids that hold this text")
     parser.add_argument("--agreement", action="store_true")
@@ -73,7 +74,7 @@ def main() -> int:
         if not args.model.exists():
             print(f"skipped: {args.model} is missing")
             return 0
-        result = ifeval(Path(data), args.model, args.n, args.max_tokens, args.show, args.only)
+        result = ifeval(Path(data), args.model, args.n, args.max_tokens, args.show, args.only, args.threads)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1), "utf-8")
     return 0
@@ -94,7 +95,7 @@ def rules_of(row: dict[str, Any]) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def ifeval(folder: Path, model: Path, n: int, max_tokens: int, show: int, only: str) -> dict[str, Any]:
+def ifeval(folder: Path, model: Path, n: int, max_tokens: int, show: int, only: str, threads: int) -> dict[str, Any]:
     from localllm.assistant.generate import generate
     from localllm.engine.local import LocalEngine
     from localllm.engine.protocol import EngineSpec, GenerationDone, Request, Sampling, TokenEvent
@@ -110,8 +111,8 @@ def ifeval(folder: Path, model: Path, n: int, max_tokens: int, show: int, only: 
     columns = {mode: Column() for mode in MODES}
     by_kind: dict[str, Counter[str]] = {mode: Counter() for mode in MODES}
     totals: Counter[str] = Counter()
-    engine = LocalEngine(EngineSpec(model, n_ctx=4096))
-    scorer = Scorer(model)
+    engine = LocalEngine(EngineSpec(model, n_ctx=4096, n_threads=threads))
+    scorer = Scorer(model, threads or os.cpu_count() or 1)
     unmet: Counter[str] = Counter()
     try:
         for done, row in enumerate(rows):
@@ -127,7 +128,7 @@ def ifeval(folder: Path, model: Path, n: int, max_tokens: int, show: int, only: 
                 messages=(Message(Role.USER, row["prompt"]),), max_tokens=max_tokens, sampling=Sampling(temperature=0)
             )
 
-            def run(mode: str, request: Request) -> tuple[str, int, float, FinishReason]:
+            def run(mode: str, request: Request, compiled: Any = compiled) -> tuple[str, int, float, FinishReason]:
                 started = time.perf_counter()
                 text, tokens, reason = "", 0, FinishReason.STOP
                 if mode == "all":
@@ -180,17 +181,19 @@ def ifeval(folder: Path, model: Path, n: int, max_tokens: int, show: int, only: 
         scorer.close()
     n_instructions = sum(totals.values())
     result: dict[str, Any] = {"prompts": len(rows), "max_tokens": max_tokens, "columns": {}, "kinds": {}}
-    print(f"{'':<16} {'prompts':>8} {'instr.':>8} {'cut off':>8} {'tokens':>8} {'x':>6} {'s/answer':>9} {'repeated':>9} {'log-lik.':>9}")  # noqa: E501
+    print(
+        f"{'':<16} {'prompts':>8} {'instr.':>8} {'cut off':>8} {'tokens':>8} {'x':>6} {'s/answer':>9} {'repeated':>9} {'log-lik.':>9}"  # noqa: E501
+    )
     for mode, c in columns.items():
         row_ = {
             "prompt_strict": c.prompts / len(rows), "instruction_strict": c.instructions / n_instructions,
             "truncated": c.truncated / len(rows), "tokens": c.tokens / len(rows),
             "tokens_ratio": c.tokens / max(1, columns["free"].tokens), "seconds": c.seconds / len(rows),
-            "repeated": statistics.mean(c.repeated), "log_likelihood": statistics.mean(c.likelihood) if c.likelihood else None,
+            "repeated": statistics.mean(c.repeated), "log_likelihood": statistics.mean(c.likelihood) if c.likelihood else None,  # noqa: E501
         }  # fmt: skip
         result["columns"][mode] = row_
         like = f"{row_['log_likelihood']:9.3f}" if row_["log_likelihood"] is not None else f"{'':>9}"
-        print(f"{mode:<16} {row_['prompt_strict']:8.3f} {row_['instruction_strict']:8.3f} {row_['truncated']:8.3f} {row_['tokens']:8.1f}"
+        print(f"{mode:<16} {row_['prompt_strict']:8.3f} {row_['instruction_strict']:8.3f} {row_['truncated']:8.3f} {row_['tokens']:8.1f}"  # noqa: E501
               f" {row_['tokens_ratio']:6.2f} {row_['seconds']:9.2f} {row_['repeated']:9.3f} {like}")  # fmt: skip
     print()
     for name in sorted(totals):
@@ -201,7 +204,9 @@ def ifeval(folder: Path, model: Path, n: int, max_tokens: int, show: int, only: 
     for text_, count in unmet.most_common(30):
         print(f"  {count:>3}  {text_}")
     for i in range(min(show, len(rows))):
-        print(f"\n--- {rows[i]['prompt'][:400]}\n--- free:\n{columns['free'].answers[i]}\n--- all:\n{columns['all'].answers[i]}")
+        print(
+            f"\n--- {rows[i]['prompt'][:400]}\n--- free:\n{columns['free'].answers[i]}\n--- all:\n{columns['all'].answers[i]}"  # noqa: E501
+        )
     return result
 
 
@@ -215,12 +220,12 @@ def repeated(text: str) -> float:
 class Scorer:
     """The free model's own opinion of a text."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int) -> None:
         from localllm.llama.context import Context as LlamaContext
         from localllm.llama.model import Model
 
         self._model = Model(path)
-        self._context = LlamaContext(self._model, n_ctx=4096, n_batch=256, n_outputs_max=256, n_threads=2)
+        self._context = LlamaContext(self._model, n_ctx=4096, n_batch=256, n_outputs_max=256, n_threads=threads)
 
     def mean(self, prompt: Sequence[int], answer: Sequence[int]) -> float:
         """Mean log-likelihood per token of the answer behind the prompt."""
@@ -262,11 +267,15 @@ def agreement(folder: Path) -> dict[str, str]:
             prompt = prompts.get(row["prompt"].strip())
             if prompt is None:  # one row of the reference's file joins several prompts
                 continue
-            for kind_id, values, gold in zip(prompt["instruction_id_list"], prompt["kwargs"], row["follow_instruction_list"], strict=True):  # noqa: E501
+            for kind_id, values, gold in zip(
+                prompt["instruction_id_list"], prompt["kwargs"], row["follow_instruction_list"], strict=True
+            ):
                 if (kind := kinds().get(kind_id)) is None:
                     missing[kind_id] += 1
                     continue
-                params = read_fields(kind, {k: v for k, v in values.items() if v is not None and k in kind.fields}, kind_id)
+                params = read_fields(
+                    kind, {k: v for k, v in values.items() if v is not None and k in kind.fields}, kind_id
+                )
                 texts = loose_variants(row["response"]) if name == "loose" else [row["response"]]
                 ours = any(t.strip() and kind.check(params, t, Context()).passed for t in texts)
                 total[kind_id] += 1

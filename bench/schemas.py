@@ -8,7 +8,7 @@ instance counts as accepted in the order in which it stands or in the schema's o
 
 The peer is llama-cpp-python's own path (its schema converter and llama.cpp's grammar sampler) on the same vocabulary and
 tokens. Each schema runs in a child process of its own, because some end the process.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -151,7 +151,10 @@ def spellings(value: Any, schema: Any) -> list[str]:
         if keyword == "properties" and isinstance(inner, dict):
             for name in inner:
                 order.setdefault(name, len(order))
-    texts = [json.dumps(value, ensure_ascii=False), json.dumps(_by_schema(value, schema, schema, order), ensure_ascii=False)]
+    texts = [
+        json.dumps(value, ensure_ascii=False),
+        json.dumps(_by_schema(value, schema, schema, order), ensure_ascii=False),
+    ]
     return list(dict.fromkeys(texts))
 
 
@@ -259,7 +262,7 @@ def summary(values: list[float]) -> dict[str, Any]:
     if not values:
         return {"n": 0}
     ordered = sorted(values)
-    return {"n": len(ordered), "p50": round(ordered[len(ordered) // 2], 1), "p99": round(ordered[int(len(ordered) * 0.99)], 1),
+    return {"n": len(ordered), "p50": round(ordered[len(ordered) // 2], 1), "p99": round(ordered[int(len(ordered) * 0.99)], 1),  # noqa: E501
             "max": round(ordered[-1], 1)}  # fmt: skip
 
 
@@ -268,7 +271,9 @@ def show(result: dict[str, Any]) -> None:
         if who in result:
             print(f"\n{who}")
             for key, value in result[who].items():
-                print(f"  {key}: {value if not isinstance(value, list) else f'{len(value)}: ' + '; '.join(map(str, value[:12]))}")
+                print(
+                    f"  {key}: {value if not isinstance(value, list) else f'{len(value)}: ' + '; '.join(map(str, value[:12]))}"  # noqa: E501
+                )
     print({k: v for k, v in result.items() if k not in ("localllm", "peer")})
 
 
