@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from localllm.errors import InputError
 from localllm.events import Role
 from localllm.history import History
+from localllm.history.export import FORMATS
 from localllm.history.importing import load
 
 
@@ -102,3 +104,55 @@ def test_a_circle_of_parents_does_not_hang(history: History, tmp_path: Path) -> 
     path = tmp_path / "conversations.json"
     path.write_text(json.dumps([{"title": "loop", "mapping": {"a": a, "b": b}, "current_node": "a"}]))
     assert load(history, path) == (1, 2)
+
+
+def exported(path: Path, *texts: str) -> None:
+    """A file of our own kind, with one chat of these texts."""
+    source = History(None)
+    chat = source.create_chat("Seals")
+    parent: int | None = None
+    for i, text in enumerate(texts):
+        parent = source.add_message(chat.id, (Role.USER, Role.ASSISTANT)[i % 2], text, parent=parent).id
+    path.write_text(FORMATS["jsonl"](source, source.chat(chat.id)), "utf-8")
+    source.close()
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x1e", "\r"])
+def test_our_own_chats_come_back_whatever_characters_they_hold(
+    history: History, tmp_path: Path, separator: str
+) -> None:
+    path = tmp_path / "chats.jsonl"
+    exported(path, f"before{separator}after", "an answer")
+    assert load(history, path) == (1, 2)
+    assert [m.content for m in history.messages(history.chats()[0].id)] == [f"before{separator}after", "an answer"]
+
+
+@pytest.mark.parametrize("damage", ["parent", "state"])
+def test_of_a_damaged_file_nothing_is_added(history: History, tmp_path: Path, damage: str) -> None:
+    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
+    exported(whole, "a question", "an answer")
+    lines = whole.read_text("utf-8").splitlines()
+    last = json.loads(lines[-1])
+    last |= {"parent_id": 99} if damage == "parent" else {"state": "lost"}
+    broken.write_text("\n".join([*lines, *lines[:-1], json.dumps(last)]), "utf-8")
+    with pytest.raises(InputError, match=r"broken\.jsonl"):
+        load(history, broken)
+    assert history.chats() == []
+    assert load(history, whole) == (1, 2), "the history can be written to afterwards"
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("2024-05-01T10:00:00", 1714557600.0),
+        ("2024-05-01T10:00:00Z", 1714557600.0),
+        ("2024-05-01T05:00:00-05:00", 1714557600.0),
+        (1714557600, 1714557600.0),
+        (1714557600000, 1714557600.0),
+    ],
+)
+def test_times_are_read_in_every_form(history: History, tmp_path: Path, date: str | int, seconds: float) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "thread.json").write_text(json.dumps({"title": "t", "created": date}))
+    load(history, tmp_path)
+    assert history.chats()[0].created == seconds

@@ -72,6 +72,12 @@ class HistoryFile:
                 conn.rollback()
                 raise
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What the block changes is kept as a whole, or not at all where it fails."""
+        with self._writing():
+            yield
+
     def _mark_orphans(self) -> None:
         """Answers whose program ended while it wrote them are kept, marked as stopped."""
         with self._reading() as conn:

@@ -1,7 +1,7 @@
 """Chats of other applications, read into the history as trees: nothing that they kept is lost.
 
 Known: our own JSON Lines, ChatGPT's ``conversations.json``, Jan's thread folders, and the SQLite file of ``llm``. Each
-reader yields `Foreign` chats; `load` writes them in one transaction per chat.
+reader yields `Foreign` chats; `load` writes them in one transaction.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,14 @@ def load(history: History, path: Path) -> tuple[int, int]:
     """
     try:
         chats = list(_read(path))
+        with history.transaction():
+            for chat in chats:
+                _store(history, chat)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, sqlite3.Error) as error:
         raise InputError(
             f"{path} can't be read as chats ({type(error).__name__}: {error}).",
             "Known: our own JSONL, ChatGPT's conversations.json, Jan's threads folder, llm's logs.db.",
         ) from error
-    for chat in chats:
-        _store(history, chat)
     return len(chats), sum(len(chat.messages) for chat in chats)
 
 
@@ -124,9 +125,7 @@ def _store(history: History, chat: Foreign) -> None:
 
 def _own(text: str) -> Iterator[Foreign]:
     chat: Foreign | None = None
-    for line in text.splitlines():
-        if not line.strip():
-            continue
+    for line in _lines(text):
         row = json.loads(line)
         if row["kind"] == "chat":
             if chat is not None:
@@ -145,6 +144,11 @@ def _own(text: str) -> Iterator[Foreign]:
     if chat is None:
         raise ValueError("there is no chat in it")
     yield chat
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of JSON Lines: a message may hold characters at which `str.splitlines` would cut, such as U+2028."""
+    return [line for line in text.split("\n") if line.strip()]
 
 
 def _chatgpt(conversations: list[dict[str, Any]]) -> Iterator[Foreign]:
@@ -202,7 +206,7 @@ def _jan(folder: Path) -> Iterator[Foreign]:
         created = _jan_time(thread)
         lines = path.with_name("messages.jsonl")
         text = lines.read_text("utf-8") if lines.exists() else ""
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        rows = [json.loads(line) for line in _lines(text)]
         messages: list[ForeignMessage] = []
         for row in sorted(rows, key=_jan_time):
             parts = row.get("content") or []
@@ -243,10 +247,10 @@ def _llm(path: Path) -> Iterator[Foreign]:
 
 
 def _seconds(value: Any) -> float:
-    """Seconds since 1970 from seconds, milliseconds, or an ISO date without a zone (UTC)."""
+    """Seconds since 1970 from seconds, milliseconds, or an ISO date; one without a zone is UTC."""
     if isinstance(value, (int, float)):
         return float(value) / 1000 if value > 1e11 else float(value)
     if isinstance(value, str) and value:
-        text = value.replace("Z", "+00:00")
-        return datetime.fromisoformat(text if "+" in text[10:] else text + "+00:00").timestamp()
+        when = datetime.fromisoformat(value)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
     return 0.0

@@ -68,8 +68,9 @@ class History(HistoryFile):
         """
         where = "deleted IS NOT NULL" if deleted else "deleted IS NULL"
         with self._reading() as conn:
-            rows = conn.execute(f"{_CHAT} WHERE {where} ORDER BY updated DESC, id DESC").fetchall()
             found = _chats_with(conn, search) if search and search.strip() else None
+            most = limit if found is None else -1
+            rows = conn.execute(f"{_CHAT} WHERE {where} ORDER BY updated DESC, id DESC LIMIT ?", (most,)).fetchall()
         chats = [chat_of(row) for row in rows if found is None or row["id"] in found]
         return chats if limit < 0 else chats[:limit]
 
