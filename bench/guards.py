@@ -89,9 +89,8 @@ def texts(folder: Path) -> dict[str, list[str]]:
         "harmless: BIPIA e-mails": emails,
     }
     for path in sorted((folder / "xquad").glob("*.json*"))[:1]:
-        opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-        with opened as file:
-            sets["harmless: XQuAD paragraphs"] = paragraphs(json.load(file))
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        sets["harmless: XQuAD paragraphs"] = paragraphs(json.loads(data))
     return sets
 
 

@@ -47,7 +47,8 @@ def main() -> int:
         print("skipped: LOCALLLM_BENCH_DATA or the model is missing")
         return 0
     warnings.simplefilter("ignore", DeprecationWarning)
-    rows = [json.loads(line) for line in gzip.open(path, "rt", encoding="utf-8")]
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
     rows = rows[: args.limit or None]
     model = Model(args.model, vocab_only=True)
     vocabulary = GrammarVocabulary(model.vocab.pointer, sorted(model.vocab.eog))
