@@ -268,20 +268,48 @@ def save_setting(paths: Paths, name: str, value: object) -> None:
 
     Raises:
         ValueError: There is no such setting, or the value can't be used.
-        SettingsError: The file can't be written.
+        SettingsError: The file can't be read or written.
     """
     if name not in _DEFAULT_TYPES:
         raise ValueError(f"there is no setting {name!r}")
     if complaint := _complaint(name, value):
         raise ValueError(f"{name} {complaint}")
-    text = paths.config.read_text("utf-8") if paths.config.exists() else ""
-    line = f"{name} = {to_toml(value)}"
-    pattern = re.compile(rf"^[ \t]*{re.escape(name)}[ \t]*=.*$", re.MULTILINE)
-    if pattern.search(text):
-        text = pattern.sub(lambda _: line, text, count=1)
-    else:
-        text = text + ("\n" if text and not text.endswith("\n") else "") + line + "\n"
-    write_private(paths.config, text)
+    try:
+        lines = paths.config.read_text("utf-8").split("\n")
+    except FileNotFoundError:
+        lines = [""]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{paths.config} can't be read: {error}.", "Mend the file or delete it.") from error
+    at = _lines_of(name, lines)
+    if at is None:
+        if lines[-1]:
+            lines.append("")
+        at = slice(len(lines) - 1, len(lines) - 1)
+    lines[at] = [f"{name} = {to_toml(value)}"]
+    write_private(paths.config, "\n".join(lines))
+
+
+def _lines_of(name: str, lines: list[str]) -> slice | None:
+    """The lines that give a setting its value: several where a text stands in triple quotes."""
+    start = 0
+    while start < len(lines):
+        end = start + 1
+        while (table := _toml("\n".join(lines[start:end]))) is None and end < len(lines):
+            end += 1
+        if table is None:  # this line is damaged: it is mended if it is the one, and else left as it is
+            end = start + 1
+        found = name in table if table is not None else re.match(rf"[ \t]*{name}[ \t]*=", lines[start])
+        if found:
+            return slice(start, end)
+        start = end
+    return None
+
+
+def _toml(text: str) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
 
 
 def read_values(path: Path, names: Collection[str] | None = None, extra: Collection[str] = ()) -> dict[str, Any]:

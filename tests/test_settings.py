@@ -127,6 +127,22 @@ def test_saving_keeps_comments_and_the_other_lines(paths: Paths) -> None:
     assert [p.name for p in paths.home.iterdir()] == ["config.toml"]
 
 
+@pytest.mark.parametrize("quotes", ['"""', "'''"])
+def test_a_text_of_several_lines_is_replaced_as_a_whole(paths: Paths, quotes: str) -> None:
+    write(paths, f"# mine\nsystem = {quotes}\nBe kind.\nmodel = none of your business\n{quotes}  # tone\nseed = 4\n")
+    save_setting(paths, "model", "small")
+    assert load_settings(paths, {}).system == "Be kind.\nmodel = none of your business\n"
+    save_setting(paths, "system", "Be brief.")
+    assert paths.config.read_text("utf-8") == '# mine\nsystem = "Be brief."\nseed = 4\nmodel = "small"\n'
+
+
+def test_saving_mends_the_damaged_line_of_that_setting_and_no_other(paths: Paths) -> None:
+    write(paths, "temperature = hot\nmodel = big\n")
+    save_setting(paths, "temperature", 0.5)
+    save_setting(paths, "seed", 4)
+    assert paths.config.read_text("utf-8") == "temperature = 0.5\nmodel = big\nseed = 4\n"
+
+
 def test_a_setting_that_does_not_exist_or_fit_is_not_saved(paths: Paths) -> None:
     for name, value in (("warp", 1), ("temperature", "hot"), ("temperature", 99.0)):
         with pytest.raises(ValueError, match=name):
