@@ -17,7 +17,7 @@ from localllm.rules.checks import shape
 from localllm.rules.checks.formats import json_fix
 from localllm.rules.checks.kinds import CheckKind, Field, Fragment, Params
 from localllm.rules.checks.prose import _RANGES
-from localllm.rules.checks.words import ANY, contains, pattern_of, rust_literal
+from localllm.rules.checks.words import ANY, avoids, contains, pattern_of, rust_literal
 from localllm.rules.outcome import Context, Finding, failed, passed
 
 Decide = Callable[[Params, str], "bool | tuple[bool, Any]"]
@@ -421,7 +421,7 @@ KINDS: tuple[CheckKind, ...] = (
         _forbidden,
         {"forbidden_words": _L},
         lambda p: f"Do not use the words {', '.join(p['forbidden_words'])}.",
-        lambda p: [Fragment(contains(p["forbidden_words"]), negated=True)],
+        lambda p: avoids(p["forbidden_words"]),
     ),
     _kind(
         "keywords:letter_frequency",

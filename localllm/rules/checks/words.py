@@ -45,6 +45,23 @@ def contains(words: Iterable[str], match: str = "word") -> str:
     return rf"{ANY}(?i:{options}){ANY}"
 
 
+def avoids(words: Iterable[str], match: str = "word") -> list[Fragment]:
+    """Fragments that keep words out while decoding.
+
+    From five letters on a word is kept out as the beginning of a longer one too: a model whose word is cut off at its
+    end writes on as if it had not been there ("perfumerenched").
+    """
+    if match != "word":
+        return [Fragment(contains(words, match), negated=True)]
+    long = [w for w in words if len(w) >= 5]
+    short = [w for w in words if len(w) < 5]
+    found = [Fragment(contains(short), negated=True)] if short else []
+    if long:
+        options = "|".join(rust_literal(w) for w in long)
+        found.append(Fragment(rf"({ANY}[^\w])?(?i:{options}){ANY}", negated=True))
+    return found
+
+
 # ---- keywords ----
 
 
@@ -141,7 +158,7 @@ def _forbid_grammar(params: Params) -> list[Fragment]:
     words = params["words"] or []
     if not words or len(words) > 40 or sum(map(len, words)) > 400:
         return []
-    return [Fragment(contains(words, params["match"]), negated=True)]
+    return avoids(words, params["match"])
 
 
 def _forbid_fix(params: Params, text: str, context: Context) -> str | None:
