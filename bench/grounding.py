@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.retrieval import EMBEDDER, build, measured, read
+from bench.retrieval import EMBEDDER, BenchEmbedder, build, measured, read
 from localllm.engine.embed import LlamaEmbedder
 from localllm.engine.local import LocalEngine
 from localllm.engine.protocol import EngineSpec, Request, Sampling, TokenEvent
@@ -34,7 +34,7 @@ from localllm.rag.index import Library
 from localllm.rag.quotes import folded
 from localllm.rag.search import search
 from localllm.rag.sentences import sentence_spans
-from localllm.rag.thresholds import Thresholds, calibrate, keep_thresholds, thresholds_of
+from localllm.rag.thresholds import Thresholds, calibrate, thresholds_of
 
 MODEL = Path(__file__).parent.parent / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -44,7 +44,8 @@ class Row:
     text: str
     passage: str
     gold: tuple[str, ...]
-    """Sentences that answer it; empty when nothing does."""
+    """Sentences that answer it, where annotators marked some."""
+    answerable: bool
     cosine: float = 0.0
     coverage: float = 0.0
 
@@ -59,12 +60,12 @@ def rows_of(data: Path) -> list[Row]:
         for item in read(data / "clapnq" / f"{kind}.jsonl.gz"):
             gold = tuple(item["output"][0]["selected_sentences"]) if kind == "answerable" else ()
             passage = item["passages"][0]
-            rows.append(Row(item["input"], f"# {passage['title']}\n\n{passage['text']}\n", gold))
+            rows.append(Row(item["input"], f"# {passage['title']}\n\n{passage['text']}\n", gold, kind == "answerable"))
     return rows
 
 
 def scored(rows: Sequence[Row], refused: Sequence[bool]) -> Refusals:
-    pairs = [(bool(r.gold), x) for r, x in zip(rows, refused, strict=True)]
+    pairs = [(r.answerable, x) for r, x in zip(rows, refused, strict=True)]
     return Refusals(
         sum(a for a, _ in pairs), sum(not a for a, _ in pairs), sum(x and not a for a, x in pairs),
         sum(x and a for a, x in pairs),
@@ -102,8 +103,8 @@ _known: dict[tuple[int, str], float] = {}
 def _threshold(rows: tuple[Row, ...], signal: str) -> float:
     key = (rows[0].half, signal)
     if key not in _known:
-        yes = [getattr(r, signal) for r in rows if r.gold]
-        _known[key] = calibrate(yes, [getattr(r, signal) for r in rows if not r.gold])
+        yes = [getattr(r, signal) for r in rows if r.answerable]
+        _known[key] = calibrate(yes, [getattr(r, signal) for r in rows if not r.answerable])
     return _known[key]
 
 
@@ -170,20 +171,29 @@ def _sentences(text: str) -> list[str]:
     return [text[a:b] for a, b in sentence_spans(text)]
 
 
-def calibration(data: Path, work: Path, embedder: LlamaEmbedder) -> float:
-    """The built-in threshold: XQuAD's questions in their own paragraphs, and SciFact's claims there as strangers."""
+def calibration(data: Path, work: Path, embedder: LlamaEmbedder) -> tuple[float, float]:
+    """The built-in thresholds: XQuAD's questions in their own paragraphs, and SciFact's claims there as strangers."""
     from bench.retrieval import xquad_files
 
     paragraphs, questions = xquad_files(data, "en")
     library = build(work, "xquad-en-vectors", paragraphs, embedder)
     strangers = [q["text"] for q in read(data / "scifact" / "queries.jsonl.gz")][:300]
-    yes = [search(library, q, embedder, 5).best_cosine or 0.0 for q, _ in questions[::4]]
-    no = [search(library, q, embedder, 5).best_cosine or 0.0 for q in strangers]
-    threshold = calibrate(yes, no)
-    wrong = sum(v < threshold for v in yes) / len(yes)
-    right = sum(v < threshold for v in no) / len(no)
-    print(f"XQuAD and SciFact: threshold {threshold:.3f}; turned away: {wrong:.3f} answerable, {right:.3f} strangers")
-    return threshold
+    learned = []
+    for signal in ("cosine", "coverage"):
+        by_meaning = embedder if signal == "cosine" else None
+
+        def score(question: str) -> float:
+            found = search(library, question, by_meaning, 5)  # noqa: B023
+            return (found.best_cosine or 0.0) if by_meaning else found.best_coverage  # noqa: B023
+
+        yes, no = [score(q) for q, _ in questions[::4]], [score(q) for q in strangers]
+        threshold = calibrate(yes, no)
+        wrong, right = (sum(v < threshold for v in some) / len(some) for some in (yes, no))
+        print(
+            f"XQuAD and SciFact, {signal}: {threshold:.3f}; turned away: {wrong:.3f} answerable, {right:.3f} strangers"
+        )
+        learned.append(threshold)
+    return learned[0], learned[1]
 
 
 def main() -> None:
@@ -199,7 +209,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.data:
         sys.exit("Set LOCALLLM_BENCH_DATA to the folder of the public collections.")
-    embedder = LlamaEmbedder(options.embedder, n_contexts=2)
+    embedder = BenchEmbedder(options.embedder)
     if options.calibrate:
         calibration(Path(options.data), options.work, embedder)
         return
@@ -207,20 +217,19 @@ def main() -> None:
     library = build(options.work, "clapnq", ((f"{i:03}.md", r.passage) for i, r in enumerate(rows)), embedder)
     found = [search(library, r.text, embedder, 5) for r in rows]
     rows = [
-        Row(r.text, r.passage, r.gold, f.best_cosine or 0.0, f.best_coverage) for r, f in zip(rows, found, strict=True)
+        Row(r.text, r.passage, r.gold, r.answerable, f.best_cosine or 0.0, f.best_coverage)
+        for r, f in zip(rows, found, strict=True)
     ]
-    print(
-        f"ClapNQ: {sum(bool(r.gold) for r in rows)} answerable, {sum(not r.gold for r in rows)} unanswerable questions"
-    )
+    print(f"ClapNQ: {sum(r.answerable for r in rows)} answerable questions, {sum(not r.answerable for r in rows)} not")
     print("(published on another set, MTRAG ClapNQ, with a 30B model: haiku.rag, refusal precision 0.33, recall 0.44)")
     results: dict[str, Any] = {"before the model": refusals(rows, thresholds_of(library))}
     if not options.gate_only:
         engine = LocalEngine(EngineSpec(options.model, n_ctx=4096))
-        # The answers use the built-in threshold, as a new user would.
-        keep_thresholds(library)
         results["extract"] = answers(library, rows, engine, embedder, True)
         if options.generate:
-            some = [r for r in rows if r.gold][: options.generate] + [r for r in rows if not r.gold][: options.generate]
+            some = [r for r in rows if r.answerable][: options.generate] + [r for r in rows if not r.answerable][
+                : options.generate
+            ]
             results["generate"] = answers(library, some, engine, embedder, False)
         engine.close()
     if options.json:

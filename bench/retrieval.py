@@ -38,6 +38,14 @@ ANCHORS = {
 }
 
 
+class BenchEmbedder(LlamaEmbedder):
+    """In this process, named as `docs add` names it: thresholds are found by the name."""
+
+    def __init__(self, path: Path, n_contexts: int = 2) -> None:
+        super().__init__(path, n_contexts=n_contexts)
+        self.name = path.stem
+
+
 def build(work: Path, name: str, files: Iterable[tuple[str, str]], embedder: LlamaEmbedder | None) -> Library:
     """Write the files, sync them; a folder that is there already is only synced."""
     folder = work / name
@@ -165,7 +173,7 @@ def main() -> None:
         sys.exit("Set LOCALLLM_BENCH_DATA to the folder of the public collections.")
     embedder = None
     if not options.no_vectors and options.embedder.exists():
-        embedder = LlamaEmbedder(options.embedder, n_contexts=options.contexts)
+        embedder = BenchEmbedder(options.embedder, options.contexts)
     runs: dict[str, Callable[[], dict[str, Any]]] = {
         "scifact": lambda: scifact(Path(options.data), options.work, embedder, options.split),
         "xquad": lambda: xquad(Path(options.data), options.work, embedder),

@@ -58,12 +58,15 @@ def test_an_empty_library_refuses(tmp_path: Path) -> None:
 
 def test_a_follow_up_question_is_understood_with_the_one_before(tmp_path: Path) -> None:
     library = make_library(tmp_path / "l.db", MANY)
-    follow_up = "How often, roughly speaking, please?"
+    follow_up = "Is that expensive?"
     assert asked(library, follow_up).refusal
     turns = [Message(Role.USER, "When is the seal of the pump replaced?"), Message(Role.ASSISTANT, "Often.")]
     found = asked(library, follow_up, turns=turns)
     assert not found.refusal
     assert "400 hours" in found.question
+    assert asked(library, "Who won the football championship of Brazil?", turns=turns).refusal
+    stranger = [Message(Role.USER, "Who won the football championship of Brazil?")]
+    assert asked(library, follow_up, turns=stranger).refusal
 
 
 def test_small_libraries_are_read_whole(tmp_path: Path) -> None:

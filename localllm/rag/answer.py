@@ -34,6 +34,11 @@ MAX_PASSAGE_TOKENS = 1500
 _NEAREST = 3
 
 Guard = Callable[[Sequence[Passage]], tuple[Sequence[Passage], tuple[str, ...]]]
+_FOLLOW_UP = re.compile(
+    r"\b(it|its|they|them|their|theirs|that|this|those|these|he|him|his|she|her|hers|there)\b"
+    r"|^\W*(and|but|why|(?:what|how) about|how (?:so|often|long|much|many)|when|where|since when)\b\W*(?:\w+\W*){0,3}$",
+    re.IGNORECASE,
+)
 _OVERVIEW = re.compile(
     r"\b(summar\w+|overview|outline|tl;?dr|main (?:points?|ideas?|topics?)|what (?:is|are) (?:this|these|the|my)"
     r" (?:documents?|files?|texts?|papers?|notes?|pages?)\b.*\babout)\b",
@@ -100,21 +105,24 @@ def ground(
         budget: Tokens for the passages.
         count_tokens: The model's tokens in a text.
         extractive: The model is to choose sentences instead of writing.
-        turns: Earlier messages: a question that finds nothing is asked again together with the one before it.
+        turns: Earlier messages: a question that points back to the one before it is searched together with it.
         guard: Cleans or drops passages before the model reads them.
         cache_folder: See `rag.search.search`.
     """
     started = time.perf_counter()
     thresholds = thresholds_of(library)
     found = search(library, question, embedder, n_passages, cache_folder=cache_folder)
-    refused = thresholds.refuses(found)
-    before = next((m.content for m in reversed(turns) if m.role is Role.USER), "")
-    if refused and before:
-        again = search(library, f"{before}\n{question}", embedder, n_passages, cache_folder=cache_folder)
-        if not thresholds.refuses(again):
-            found, refused = again, False
-    notes = (found.note,) if found.note else ()
     whole = whole_documents(library, found.hits, budget, count_tokens, n_passages)
+    refused = thresholds.refuses(found, whole=bool(whole))
+    before = next((m.content for m in reversed(turns) if m.role is Role.USER), "")
+    if refused and before and _FOLLOW_UP.search(question):
+        # "How often is that done?" says too little alone: it is about whatever the question before was about.
+        earlier = search(library, before, embedder, n_passages, cache_folder=cache_folder)
+        if not thresholds.refuses(earlier, whole=bool(whole)):
+            found = search(library, f"{before}\n{question}", embedder, n_passages, cache_folder=cache_folder)
+            whole = whole_documents(library, found.hits, budget, count_tokens, n_passages)
+            refused = False
+    notes = (found.note,) if found.note else ()
     if refused and not (whole and _OVERVIEW.search(question)):
         return _refused(found, notes, started)
     passages = whole or fitted_passages(library, found.hits, budget, count_tokens)

@@ -16,11 +16,11 @@ from localllm.rag.search import SearchResult
 if TYPE_CHECKING:
     from localllm.rag.index import Library
 
-DEFAULT_COVERAGE = 0.35
-"""Without an embedder: turned away below this share. Weak evidence, so it is set low."""
+DEFAULT_COVERAGE = 0.50
+"""Without an embedder: turned away below this share of the question's words, learned as the cosine below was."""
 DEFAULT_FALSE_REFUSALS = 0.10
 """Share of answerable questions that calibration lets be turned away at most."""
-BY_NAME = {"minilm": 0.416}
+BY_NAME = {"all-minilm-l6-v2": 0.416}
 """Cosine thresholds by a part of the embedder's name, calibrated as docs/answers.md says."""
 UNKNOWN_COSINE = 0.0
 """For other embedders nothing is turned away by cosine until `docs eval` has learned a threshold."""
@@ -33,13 +33,19 @@ class Thresholds:
     cosine: float
     coverage: float = DEFAULT_COVERAGE
 
-    def refuses(self, found: SearchResult) -> bool:
-        """Whether the passages that were found say too little."""
+    def refuses(self, found: SearchResult, *, whole: bool = False) -> bool:
+        """Whether the passages that were found say too little.
+
+        Args:
+            found: By a search in the mode that the question is answered in.
+            whole: The model reads every document in full. Then half the share of words is enough: a few texts don't
+                tell which words are rare.
+        """
         if not found.hits:
             return True
         if found.best_cosine is not None:
             return found.best_cosine < self.cosine
-        return found.best_coverage < self.coverage
+        return found.best_coverage < self.coverage * (0.5 if whole else 1.0)
 
 
 def thresholds_of(library: Library) -> Thresholds:
