@@ -54,6 +54,7 @@ class NativeLog:
     def capture(self) -> Iterator[list[str]]:
         """Collect every line, debugging ones included, while the block runs."""
         lines: list[str] = []
+        self.install()
         self._captured = lines
         self.errors.clear()
         try:
