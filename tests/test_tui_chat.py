@@ -301,7 +301,7 @@ async def test_the_screen_is_usable_while_the_model_loads(tmp_path: Path) -> Non
 
     def opener(report: Callable[[Loading], None]) -> Engine:
         report(Loading("Big", 0.4))
-        gate.wait(20)
+        gate.wait(300)
         return FakeEngine(["At last."])
 
     async with opened(tmp_path, assistant=Assistant(opener=opener, history=History(None)), loaded=False) as here:

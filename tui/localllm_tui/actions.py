@@ -99,6 +99,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("key_set", "Change the key set", "App", slash="keys", argument="default|vim|emacs"),
     Action("system", "Instructions for this chat", "App", slash="system", argument="TEXT"),
     Action("model", "Switch the model", "App", "f3", slash="model", argument="NAME"),
+    Action("presets", "Presets: use one, save this chat as one", "App", "f7", slash="preset", argument="NAME"),
     Action("get_starter", "Get the starter model", "App", slash="starter"),
     Action("settings", "Settings", "App", "f9", slash="settings"),
     Action("quit", "Quit", "App", "ctrl+q", slash="quit"),

@@ -55,6 +55,8 @@ class ChatBase(Screen[None]):
         self.no_model: Exception | None = None
         self.downloading = False
         self.earlier = 0
+        self._hidden = 0
+        """Messages of the branch before the first one on the screen."""
         self._aside = ""
         self._draft_timer: Timer | None = None
 
@@ -203,7 +205,7 @@ class ChatBase(Screen[None]):
             at = next((n for n, m in enumerate(messages) if m.id == message_id), len(messages))
             self.earlier = max(self.earlier, len(messages) - at + 2)
         hidden = max(0, len(messages) - max(WINDOW, self.earlier))
-        shown = messages[hidden:]
+        self._hidden, shown = hidden, messages[hidden:]
         await self.transcript.fill([(m, self.conversation.alternatives(m)) for m in shown], hidden)
         if not messages:
             await self._welcome()
@@ -226,19 +228,18 @@ class ChatBase(Screen[None]):
             welcome.ready(info.model if info is not None else "")
 
     async def sync(self) -> None:
-        """Bring the transcript to the active branch, touching only what differs."""
-        messages = self.shown_messages()
-        hidden = max(0, len(messages) - max(WINDOW, self.earlier))
-        views, shown = self.transcript.views, messages[hidden:]
-        ids, wanted = [view.message.id for view in views], [m.id for m in shown]
-        if not ids or ids != wanted[: len(ids)]:
+        """Bring the transcript to the active branch in place: widgets stay, and so does the focus."""
+        shown = self.shown_messages()[self._hidden :]
+        views = self.transcript.views
+        if not views or not shown:
             await self.fill()
             return
+        await self.transcript.cut(len(shown))
         for view, message in zip(views, shown, strict=False):
             place = self.conversation.alternatives(message)
             if message != view.message or place != view.place:
                 view.show(message, place)
-        for message in shown[len(ids) :]:
+        for message in shown[len(views) :]:
             await self.transcript.add(message, self.conversation.alternatives(message))
 
     async def show_sources(self, message: StoredMessage | None) -> None:

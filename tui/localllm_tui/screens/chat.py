@@ -12,7 +12,7 @@ from textual.widgets import OptionList, Static
 from localllm.errors import LocalLLMError
 from localllm.events import Role
 from localllm_tui.actions import bindings
-from localllm_tui.screens.doing import Doing
+from localllm_tui.screens.doing_presets import DoingPresets
 from localllm_tui.widgets.chat_list import ChatList
 from localllm_tui.widgets.hints import Hints
 from localllm_tui.widgets.prompt import Prompt
@@ -21,7 +21,7 @@ from localllm_tui.widgets.status_line import StatusLine
 from localllm_tui.widgets.transcript import Transcript
 
 
-class ChatScreen(Doing):
+class ChatScreen(DoingPresets):
     """Shows one chat and lets the user do everything."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("anywhere")]

@@ -213,11 +213,8 @@ class DoingMessages(Completing):
         message = self.conversation.history.message(message_id)
         if self.conversation.switch(message, step):
             self.conversation.reload()
-            focused = self.transcript.focused_view is not None
-            at = [m.id for m in self.transcript.views_messages()].index(message_id)
-            await self.fill()
-            if focused and at < len(self.transcript.views):
-                self.set_focus(self.transcript.views[at], scroll_visible=False)
+            await self.sync()
+            await self.show_sources(self._last(Role.ASSISTANT))
 
     async def action_branch_previous(self) -> None:
         """The alternative before."""

@@ -75,10 +75,13 @@ class MessageView(Widget, can_focus=True):
         """Another state of the message, as the history has it."""
         same = (
             self._reply is not None
+            and message.id == self.message.id
             and message.content == self.message.content + self._fed
             and not message.unsupported
             and not self.message.unsupported
         )
+        if message.role is not self.message.role:
+            self.set_classes(f"message -{message.role.value}")
         self.streaming = message.state is MessageState.STREAMING
         self.message, self.place, self.status, self._fed = message, place, "", ""
         if same and self._reply is not None:
@@ -229,13 +232,9 @@ class MessageView(Widget, can_focus=True):
             rows += [Row(EMPTY), Row(actions, len(actions))]
         return rows
 
-    def on_focus(self) -> None:
-        """The row of actions appears."""
-        self._rows = None
-        self.draw()
-
-    def on_blur(self) -> None:
-        """The row of actions goes."""
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """The row of actions comes and goes with the focus."""
+        super().watch_has_focus(has_focus)
         self.draw()
 
     def action_toggle_reasoning(self) -> None:

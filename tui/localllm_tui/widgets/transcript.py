@@ -66,13 +66,15 @@ class Transcript(VerticalScroll, can_focus=False, inherit_bindings=False):
         self.follow()
         return view
 
+    async def cut(self, n: int) -> None:
+        """Keep the first `n` messages only."""
+        gone, self.views[n:] = self.views[n:], []
+        if gone:
+            await self.remove_children(gone)
+
     def view_of(self, message_id: int | None) -> MessageView | None:
         """The view of a message, if it is shown."""
         return next((view for view in self.views if view.message.id == message_id), None)
-
-    def views_messages(self) -> list[StoredMessage]:
-        """The messages shown, first to last."""
-        return [view.message for view in self.views]
 
     @property
     def focused_view(self) -> MessageView | None:
