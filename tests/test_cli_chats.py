@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,30 @@ def test_export_writes_a_private_file_at_once(run: Run, history: History, tmp_pa
     assert [p.name for p in tmp_path.iterdir() if "part" in p.name] == []
     code, _, err = run("export", "1", "-o", str(tmp_path / "no" / "x.md"))
     assert code == 1 and "can't be written" in err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_an_export_goes_through_links_and_into_pipes_and_replaces_neither(
+    run: Run, history: History, tmp_path: Path
+) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link.md"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    link.symlink_to(tmp_path / "real.md")
+    assert run("export", "1", "-o", str(pipe))[0] == run("export", "1", "-o", str(link))[0] == 0
+    assert os.read(reader, 1 << 16).decode() == (tmp_path / "real.md").read_text("utf-8")
+    assert pipe.is_fifo() and link.is_symlink()
+    os.close(reader)
+
+
+def test_a_failure_of_a_file_is_json_where_json_was_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/somewhere")
+
+    monkeypatch.setattr("localllm.history.importing.load", denied)
+    code, out, _ = run("import", str(Path(__file__)), "--json")
+    assert code == 1
+    assert value(out) == {"error": {"kind": "os_error", "message": "/somewhere: Permission denied.", "hint": ""}}
 
 
 def test_export_wants_names_or_all(run: Run, history: History) -> None:

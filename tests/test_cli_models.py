@@ -171,6 +171,8 @@ def test_add_of_a_url_is_a_pull(run: Any, paths: Paths) -> None:
 
 def test_remove_asks_first(run: Any, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_model(paths.models / "Tiny.gguf")
+    assert run("remove", "Tiny").code == 2 and path.exists(), "here nobody can be asked"
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("click.confirm", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run("remove", "Tiny").code == 130 and path.exists()
     ran = run("remove", "Tiny", "-y", "--json")

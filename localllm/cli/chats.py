@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localllm.cli.complete import chat_names
-from localllm.cli.session import Session, common_options, print_json
+from localllm.cli.session import Session, common_options, confirm, print_json
 from localllm.errors import InputError
 
 if TYPE_CHECKING:
@@ -177,9 +177,7 @@ def remove(session: Session, /, chats: tuple[str, ...], purge: bool, yes: bool, 
 
     found = [session.history.chat(name) for name in chats]
     if purge and not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("Removing for good needs -y where nobody can be asked.")
-        click.confirm(f"Remove {len(found)} chats for good?", abort=True, err=True)
+        confirm(f"Remove {len(found)} chats for good?")
     for chat in found:
         if purge:
             purge_chat(session.history, session.paths, chat.id)
@@ -240,6 +238,11 @@ def _write(text: str) -> None:
 
 
 def _write_file(path: Path, text: str) -> None:
+    """A file appears whole or not at all, behind a link too; a device or a named pipe is written to as it is."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_text(text, "utf-8")
+        return
     part = path.with_name(f".{path.name}.{time.time_ns()}.part")
     try:
         part.touch(0o600)

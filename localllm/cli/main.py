@@ -103,9 +103,11 @@ def main(open_app: Callable[[], int] | None = None, args: Sequence[str] | None =
         _report(error.kind, error.message, error.hint, arguments)
         return FAILED
     except OSError as error:
-        _forget_stdout()
-        where = f"{error.filename}: " if error.filename else ""
-        _report("os_error", f"{where}{error.strerror or error}.", "", [a for a in arguments if a != "--json"])
+        if error.filename is None:  # perhaps standard output itself, on a full disk: nothing more can be said there
+            _forget_stdout()
+            _report("os_error", f"{error.strerror or error}.", "", [a for a in arguments if a != "--json"])
+        else:
+            _report("os_error", f"{error.filename}: {error.strerror or error}.", "", arguments)
         return FAILED
     except Exception as error:
         # A mistake of ours: still one line for the user, and the whole story with -v.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localllm.cli.complete import any_model_names, known_model_names, model_names
-from localllm.cli.session import Session, common_options, print_json
+from localllm.cli.session import Session, common_options, confirm, print_json
 from localllm.errors import LocalLLMError, ModelError, ModelNotFound
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def remove_command(session: Session, name: str | None, partials: bool, yes: bool
         files = [f for f in shard_files(Path(matching[0].path)) if f.exists() or f.is_symlink()]
     size = sum(_bytes(f) for f in files)
     if files and not yes:
-        click.confirm(f"Remove {', '.join(f.name for f in files)} ({_size(size)})?", abort=True, err=True)
+        confirm(f"Remove {', '.join(f.name for f in files)} ({_size(size)})?")
     for file in files:
         try:
             shutil.rmtree(file) if file.is_dir() and not file.is_symlink() else file.unlink()

@@ -58,6 +58,17 @@ class Session:
         return not self.quiet and sys.stderr.isatty()
 
 
+def confirm(question: str) -> None:
+    """Ask before something is removed for good; the command ends here where the answer is no.
+
+    Raises:
+        UsageError: Nobody can be asked.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError("Removing for good needs -y where nobody can be asked.")
+    click.confirm(question, abort=True, err=True)
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output; dataclasses become objects."""
     click.echo(json.dumps(value, ensure_ascii=False, default=_plain))
