@@ -34,7 +34,7 @@ from localllm.rag.index import Library
 from localllm.rag.quotes import folded
 from localllm.rag.search import search
 from localllm.rag.sentences import sentence_spans
-from localllm.rag.thresholds import Thresholds, calibrate, thresholds_of
+from localllm.rag.thresholds import Thresholds, calibrate, relevance, thresholds_of
 
 MODEL = Path(__file__).parent.parent / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -46,6 +46,7 @@ class Row:
     gold: tuple[str, ...]
     """Sentences that answer it, where annotators marked some."""
     answerable: bool
+    relevance: float = 0.0
     cosine: float = 0.0
     coverage: float = 0.0
 
@@ -82,12 +83,14 @@ def show(name: str, r: Refusals) -> dict[str, float]:
 
 def refusals(rows: Sequence[Row], built_in: Thresholds) -> dict[str, Any]:
     result = {}
-    for signal in ("cosine", "coverage"):
+    built_ins = {
+        "relevance": [r.cosine < built_in.sure and r.relevance < built_in.relevance for r in rows],
+        "coverage": [r.coverage < built_in.coverage for r in rows],
+    }
+    for signal in ("relevance", "cosine", "coverage"):
         values = [getattr(r, signal) for r in rows]
-        fixed = built_in.cosine if signal == "cosine" else built_in.coverage
-        result[f"{signal}, built in"] = show(
-            f"{signal} below {fixed:.3f} (built in)", scored(rows, [v < fixed for v in values])
-        )
+        if signal in built_ins:
+            result[f"{signal}, built in"] = show(f"{signal}, as built in", scored(rows, built_ins[signal]))
         refused = []
         for row, value in zip(rows, values, strict=True):
             other = [r for r in rows if r.half != row.half]
@@ -179,12 +182,12 @@ def calibration(data: Path, work: Path, embedder: LlamaEmbedder) -> tuple[float,
     library = build(work, "xquad-en-vectors", paragraphs, embedder)
     strangers = [q["text"] for q in read(data / "scifact" / "queries.jsonl.gz")][:300]
     learned = []
-    for signal in ("cosine", "coverage"):
-        by_meaning = embedder if signal == "cosine" else None
+    for signal in ("relevance", "coverage"):
+        by_meaning = embedder if signal == "relevance" else None
 
         def score(question: str) -> float:
             found = search(library, question, by_meaning, 5)  # noqa: B023
-            return (found.best_cosine or 0.0) if by_meaning else found.best_coverage  # noqa: B023
+            return relevance(found)
 
         yes, no = [score(q) for q, _ in questions[::4]], [score(q) for q in strangers]
         threshold = calibrate(yes, no)
@@ -204,6 +207,7 @@ def main() -> None:
     parser.add_argument("--embedder", type=Path, default=EMBEDDER)
     parser.add_argument("--calibrate", action="store_true", help="learn the built-in threshold, nothing else")
     parser.add_argument("--gate-only", action="store_true", help="no model: refusals before generation alone")
+    parser.add_argument("--extract", type=int, default=150, help="questions of each kind to answer by choosing")
     parser.add_argument("--generate", type=int, default=40, help="questions of each kind to answer in free text")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -217,7 +221,7 @@ def main() -> None:
     library = build(options.work, "clapnq", ((f"{i:03}.md", r.passage) for i, r in enumerate(rows)), embedder)
     found = [search(library, r.text, embedder, 5) for r in rows]
     rows = [
-        Row(r.text, r.passage, r.gold, r.answerable, f.best_cosine or 0.0, f.best_coverage)
+        Row(r.text, r.passage, r.gold, r.answerable, relevance(f), f.best_cosine or 0.0, f.best_coverage)
         for r, f in zip(rows, found, strict=True)
     ]
     print(f"ClapNQ: {sum(r.answerable for r in rows)} answerable questions, {sum(not r.answerable for r in rows)} not")
@@ -225,12 +229,10 @@ def main() -> None:
     results: dict[str, Any] = {"before the model": refusals(rows, thresholds_of(library))}
     if not options.gate_only:
         engine = LocalEngine(EngineSpec(options.model, n_ctx=4096))
-        results["extract"] = answers(library, rows, engine, embedder, True)
-        if options.generate:
-            some = [r for r in rows if r.answerable][: options.generate] + [r for r in rows if not r.answerable][
-                : options.generate
-            ]
-            results["generate"] = answers(library, some, engine, embedder, False)
+        for name, n in (("extract", options.extract), ("generate", options.generate)):
+            some = [r for kind in (True, False) for r in [r for r in rows if r.answerable == kind][:n]]
+            if some:
+                results[name] = answers(library, some, engine, embedder, name == "extract")
         engine.close()
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), "utf-8")

@@ -23,7 +23,7 @@ from localllm.rag.answer import (
 )
 from localllm.rag.index import Library
 from localllm.rag.passages import fitted_passages
-from localllm.rag.search import search
+from localllm.rag.search import Hit, SearchResult, search
 from localllm.rag.thresholds import Thresholds, calibrate, keep_thresholds, thresholds_of
 from localllm.settings import Paths, Settings
 from tests.fakes import FakeEmbedder, FakeEngine
@@ -131,7 +131,7 @@ def test_the_prompt_fences_the_passages_and_repeats_the_rule_before_the_question
 
 def test_in_extractive_mode_every_word_is_the_documents_own(tmp_path: Path) -> None:
     library = make_library(tmp_path / "l.db", HANDBOOK, FakeEmbedder())
-    keep_thresholds(library, cosine=0.0)
+    keep_thresholds(library, relevance=0.0)
     found = asked(library, "When is the seal of the pump replaced?", extractive=True, embedder=FakeEmbedder())
     assert found.hidden
     for reply in ("1", "2, 1", "1, 1, 1", "", "99", "I think it is forty"):
@@ -203,9 +203,9 @@ def test_the_retriever_is_what_the_assistant_asks(tmp_path: Path) -> None:
 
 def test_thresholds_are_the_librarys_own_where_it_has_some(tmp_path: Path) -> None:
     library = make_library(tmp_path / "l.db", HANDBOOK, FakeEmbedder())
-    assert thresholds_of(library).cosine == 0.0
-    keep_thresholds(library, cosine=0.7, coverage=0.2)
-    assert thresholds_of(library) == Thresholds(0.7, 0.2)
+    assert thresholds_of(library).relevance == 0.0
+    keep_thresholds(library, relevance=0.7, coverage=0.2)
+    assert thresholds_of(library) == Thresholds(0.7, 0.2, 2.0)
 
 
 def test_calibration_turns_away_no_more_than_allowed() -> None:
@@ -221,3 +221,18 @@ def test_calibration_turns_away_no_more_than_allowed() -> None:
 def test_sentences_for_a_question_without_words_are_still_offered() -> None:
     passages = [Passage(1, "a", "a", "", None, 1, 0, 12, 0.5, "One. Two. Six")]
     assert len(extract.candidates("???", passages)) == 3
+
+
+def test_the_starter_embedders_thresholds_are_built_in(tmp_path: Path) -> None:
+    library = make_library(tmp_path / "l.db", HANDBOOK)
+    library.activate(library.model("f" * 64, name="all-MiniLM-L6-v2.F16", dim=384, max_tokens=512).id)
+    assert thresholds_of(library) == Thresholds(0.54, 0.5, 0.6)
+
+
+def test_a_paraphrase_with_a_high_cosine_is_never_turned_away() -> None:
+    hit = Hit(1, 1, 0, "a", "a", "", None, 1, 0, 1, 0.5, "x", cosine=0.62, coverage=0.0)
+    thresholds = Thresholds(0.54, 0.5, 0.6)
+    assert not thresholds.refuses(SearchResult((hit,), "hybrid", 0.0))
+    assert thresholds.refuses(SearchResult((replace(hit, cosine=0.58),), "hybrid", 0.0))
+    assert not thresholds.refuses(SearchResult((replace(hit, cosine=0.58),), "hybrid", 0.0), whole=True)
+    assert thresholds.refuses(SearchResult((replace(hit, cosine=None, coverage=0.4),), "keyword", 0.0))

@@ -65,16 +65,16 @@ def test_the_report_counts_what_was_found_and_what_was_not(tmp_path: Path) -> No
     assert report.missed == ("When does the office close?",)
     assert report.mode == "keyword"
     assert report.refusals.unanswerable == 1
-    assert report.cosine_threshold is None
+    assert report.threshold is None
 
 
 def test_a_threshold_is_learned_from_the_users_questions(tmp_path: Path) -> None:
     library = make_library(tmp_path / "l.db", HANDBOOK, FakeEmbedder())
     questions = [Question("Replace the seal every 400 hours", ("pump.md",)), Question("zzzz zzzz")]
-    before = thresholds_of(library).cosine
+    before = thresholds_of(library).relevance
     report = evaluate(library, questions, FakeEmbedder(), learn=True)
     assert report.calibrated
-    assert thresholds_of(library).cosine > before
+    assert thresholds_of(library).relevance > before
     assert evaluate(library, questions, FakeEmbedder()).refusals.f1 == 1.0
 
 

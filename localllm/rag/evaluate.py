@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from localllm.errors import InputError
 from localllm.rag.search import Mode, SearchResult, search
-from localllm.rag.thresholds import Thresholds, calibrate, keep_thresholds, thresholds_of
+from localllm.rag.thresholds import Thresholds, calibrate, keep_thresholds, relevance, thresholds_of
 
 if TYPE_CHECKING:
     from localllm.engine.protocol import Embedder
@@ -78,8 +78,8 @@ class Report:
     refusals: Refusals
     missed: tuple[str, ...]
     """Answerable questions whose file was not among the first k passages."""
-    cosine_threshold: float | None = None
-    """In use after the run; None without an embedder."""
+    threshold: float | None = None
+    """Below this relevance a question is turned away, after the run; None without an embedder."""
     calibrated: bool = False
     """The threshold was learned from these questions and stored with the library."""
     note: str = ""
@@ -165,16 +165,16 @@ def evaluate(
     if learned:
         yes = [r for q, r in zip(questions, found, strict=True) if q.expected]
         no = [r for q, r in zip(questions, found, strict=True) if not q.expected]
+        threshold = calibrate([relevance(r) for r in yes], [relevance(r) for r in no])
         if found[0].best_cosine is not None:
-            threshold = calibrate([r.best_cosine or 0.0 for r in yes], [r.best_cosine or 0.0 for r in no])
-            keep_thresholds(library, cosine=threshold)
+            keep_thresholds(library, relevance=threshold)
         else:
-            keep_thresholds(library, coverage=calibrate([r.best_coverage for r in yes], [r.best_coverage for r in no]))
+            keep_thresholds(library, coverage=threshold)
     n = max(1, len(answerable))
     used = found[0].mode if found else mode
     return Report(
         used, len(questions), first / n, at_k / n, gain / n, k, refusals, tuple(missed),
-        thresholds_of(library).cosine if used != "keyword" else None, learned, found[0].note if found else "",
+        thresholds_of(library).relevance if used != "keyword" else None, learned, found[0].note if found else "",
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """When a question is turned away before anything is generated: "not in your documents".
 
-The best cosine between question and passages is the signal that works; without an embedder the share of the question's
-words, weighed by rarity, that one passage covers stands in for it. Thresholds belong to one embedder (its fingerprint
-names it), and a library may hold its own, learned by ``docs eval`` from the user's questions.
+What counts is how near the nearest passage is: its cosine, and the share of the question's words that one passage
+covers, weighed by rarity; their mean tells answerable questions from others better than either. Without an embedder
+the share stands alone. Thresholds belong to one embedder, and a library may hold its own, learned by ``docs eval`` from
+the user's questions.
 """
 
 from __future__ import annotations
@@ -17,35 +18,47 @@ if TYPE_CHECKING:
     from localllm.rag.index import Library
 
 DEFAULT_COVERAGE = 0.50
-"""Without an embedder: turned away below this share of the question's words, learned as the cosine below was."""
-DEFAULT_FALSE_REFUSALS = 0.10
+"""Without an embedder: turned away below this share of the question's words."""
+DEFAULT_FALSE_REFUSALS = 0.15
 """Share of answerable questions that calibration lets be turned away at most."""
-BY_NAME = {"all-minilm-l6-v2": 0.416}
-"""Cosine thresholds by a part of the embedder's name, calibrated as docs/answers.md says."""
-UNKNOWN_COSINE = 0.0
-"""For other embedders nothing is turned away by cosine until `docs eval` has learned a threshold."""
+BY_NAME = {"all-minilm-l6-v2": (0.54, 0.60)}
+"""Relevance and sure cosine by a part of the embedder's name, learned as docs/answers.md says."""
+UNKNOWN = (0.0, 2.0)
+"""By other embedders nothing is turned away until `docs eval` has learned a threshold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """Below them a question is turned away."""
 
-    cosine: float
+    relevance: float
+    """Mean of cosine and coverage; used with an embedder."""
     coverage: float = DEFAULT_COVERAGE
+    """Used without one."""
+    sure: float = 2.0
+    """A cosine from which a question is never turned away, whatever its words: a paraphrase may share none."""
 
     def refuses(self, found: SearchResult, *, whole: bool = False) -> bool:
         """Whether the passages that were found say too little.
 
         Args:
             found: By a search in the mode that the question is answered in.
-            whole: The model reads every document in full. Then half the share of words is enough: a few texts don't
-                tell which words are rare.
+            whole: The model reads every document in full. Then half as much is enough: a few texts don't tell which
+                words are rare.
         """
         if not found.hits:
             return True
+        share = 0.5 if whole else 1.0
         if found.best_cosine is not None:
-            return found.best_cosine < self.cosine
-        return found.best_coverage < self.coverage * (0.5 if whole else 1.0)
+            return found.best_cosine < self.sure and relevance(found) < self.relevance * share
+        return found.best_coverage < self.coverage * share
+
+
+def relevance(found: SearchResult) -> float:
+    """How near the nearest passage is: mean of cosine and coverage, or the coverage alone without an embedder."""
+    if found.best_cosine is None:
+        return found.best_coverage
+    return (found.best_cosine + found.best_coverage) / 2
 
 
 def thresholds_of(library: Library) -> Thresholds:
@@ -56,18 +69,18 @@ def thresholds_of(library: Library) -> Thresholds:
         own = {}
     coverage = float(own.get("coverage", DEFAULT_COVERAGE))
     if active is None:
-        return Thresholds(UNKNOWN_COSINE, coverage)
+        return Thresholds(UNKNOWN[0], coverage, UNKNOWN[1])
     name = active.name.lower()
-    built_in = next((value for part, value in BY_NAME.items() if part in name), UNKNOWN_COSINE)
-    return Thresholds(float(own.get(active.fingerprint, built_in)), coverage)
+    built_in, sure = next((values for part, values in BY_NAME.items() if part in name), UNKNOWN)
+    return Thresholds(float(own.get(active.fingerprint, built_in)), coverage, sure)
 
 
-def keep_thresholds(library: Library, *, cosine: float | None = None, coverage: float | None = None) -> None:
-    """Store thresholds with the library, the cosine under the fingerprint of its active embedder."""
+def keep_thresholds(library: Library, *, relevance: float | None = None, coverage: float | None = None) -> None:
+    """Store thresholds with the library, the relevance under the fingerprint of its active embedder."""
     own = dict(library.get("thresholds", {}) or {})
     active = library.active_model
-    if cosine is not None and active is not None:
-        own[active.fingerprint] = cosine
+    if relevance is not None and active is not None:
+        own[active.fingerprint] = relevance
     if coverage is not None:
         own["coverage"] = coverage
     library.put("thresholds", own)
