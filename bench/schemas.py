@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=STARTER)
     parser.add_argument("--limit", type=int, default=0, help="schemas; 0 for all")
     parser.add_argument("--peer", type=int, default=60, help="schemas for the peer; 0 for none, -1 for all")
+    parser.add_argument("--generate", type=int, default=0, help="answers at temperature 1 under a schema, and tokens/s")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     data = os.environ.get("LOCALLLM_BENCH_DATA")
@@ -62,6 +63,8 @@ def main() -> int:
             ratio = result["peer"]["mask_us"]["p50"] / result["localllm"]["mask_us"]["p50"]
             result["times_faster_at_p50"] = round(ratio, 1)
     model.close()
+    if args.generate:
+        result["generated"] = generate(args.model, args.generate)
     show(result)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1), "utf-8")
@@ -256,6 +259,50 @@ def _peer_case(connection: Any, model: str, row: dict[str, Any]) -> None:
     connection.send({"outcome": "ran", "masks": masks, **found})
 
 
+# ---- whole answers ---------------------------------------------------------------------------------------------------
+
+
+def generate(model: Path, n: int) -> dict[str, Any]:
+    """Answers under the ready schema, temperature 1, 256 tokens: how many are valid, and tokens/s with and without it."""  # noqa: E501
+    from localllm.engine.local import LocalEngine
+    from localllm.engine.protocol import EngineSpec, GenerationDone, Request, Sampling, TokenEvent
+    from localllm.events import Message, Role
+    from localllm.rules.rulebook import Rulebook
+
+    spec = Rulebook.load("json-extraction").compiled().constraint
+    assert spec is not None
+    schema = json.loads(spec.source)
+    engine = LocalEngine(EngineSpec(model, n_ctx=2048))
+    counts: Counter[str] = Counter()
+    speed: dict[str, list[float]] = {"free": [], "under the schema": []}
+    try:
+        for i in range(n):
+            question = f"Ann Lee of Acme paid {300 + i} dollars on 2026-01-04 for a pump. Give the facts as JSON."
+            for name, constraint in (("free", None), ("under the schema", spec)):
+                text = ""
+                request = Request(
+                    messages=(Message(Role.USER, question),), max_tokens=256, constraint=constraint,
+                    sampling=Sampling(temperature=1.0, seed=i), speculation="none",
+                )  # fmt: skip
+                for event in engine.stream(request):
+                    if isinstance(event, TokenEvent):
+                        text += event.text
+                    elif isinstance(event, GenerationDone):
+                        speed[name].append(event.stats.decode_tokens_per_second)
+                        counts["closed early"] += bool(constraint and event.notes)
+                        if constraint is not None:
+                            counts[event.reason.value] += 1
+            try:
+                counts["valid"] += not errors_of(schema, json.loads(text))
+            except ValueError:
+                counts["no JSON"] += 1
+    finally:
+        engine.close()
+    middle = {name: round(sorted(values)[len(values) // 2], 1) for name, values in speed.items() if values}
+    return {"answers": n, **counts, "tokens_per_second_p50": middle,
+            "ratio": round(middle["under the schema"] / max(1e-9, middle["free"]), 3)}  # fmt: skip
+
+
 # ---- output ---------------------------------------------------------------------------------------------------------
 
 
@@ -268,14 +315,14 @@ def summary(values: list[float]) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    for who in ("localllm", "peer"):
+    for who in ("localllm", "peer", "generated"):
         if who in result:
             print(f"\n{who}")
             for key, value in result[who].items():
                 print(
                     f"  {key}: {value if not isinstance(value, list) else f'{len(value)}: ' + '; '.join(map(str, value[:12]))}"  # noqa: E501
                 )
-    print({k: v for k, v in result.items() if k not in ("localllm", "peer")})
+    print({k: v for k, v in result.items() if k not in ("localllm", "peer", "generated")})
 
 
 if __name__ == "__main__":
