@@ -21,7 +21,7 @@ QUESTIONS = (
     "Why is the sky blue? Answer in two sentences.",
     "Write a Python function that returns the larger of two numbers.",
 )
-TITLES = ("Release letter", "Trip notes", "Pump manual")
+EARLIER = ("Name three planets.", "What is a haiku?")
 PATIENCE = 300.0
 """Seconds for one step; the starter model answers within a few."""
 
@@ -33,10 +33,10 @@ async def shoot() -> None:
         paths = Paths(Path(folder), Path(folder) / "config.toml", ROOT)
         settings = Settings(temperature=0.0, max_tokens=220)
         with History(paths.history) as history:
-            for title in TITLES:
-                history.create_chat(title, created=1.0)
-            history.create_chat()
             assistant = open_assistant(settings, paths, history=history)
+            for question in EARLIER:
+                assistant.ask(question)
+            history.create_chat()
             app = LocalLLMApp(settings, paths, assistant)
             try:
                 async with app.run_test(size=(120, 36)) as pilot:
