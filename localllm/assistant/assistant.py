@@ -162,16 +162,19 @@ class Assistant:
         yield from self._turn(here, question, cancel, settings)
 
     def regenerate(
-        self, message: int, *, cancel: Cancel | None = None, settings: Settings | None = None
+        self, message: int, *, cancel: Cancel | None = None, settings: Settings | None = None, feedback: str = ""
     ) -> Generator[Event, None, None]:
-        """Answer again: a new alternative beside this answer, or an answer to this question."""
+        """Answer again: a new alternative beside this answer, or an answer to this question.
+
+        `feedback`, such as the faults of the answer before, is told to the model with the question and not stored.
+        """
         here = self.history.message(message)
         question = here
         if here.role is Role.ASSISTANT:
             if here.parent_id is None:
                 raise ValueError("this answer follows no question")
             question = self.history.message(here.parent_id)
-        yield from self._turn(self.history.chat(here.chat_id), question, cancel, settings)
+        yield from self._turn(self.history.chat(here.chat_id), question, cancel, settings, feedback=feedback)
 
     def continue_(
         self, message: int, *, cancel: Cancel | None = None, settings: Settings | None = None
@@ -197,6 +200,7 @@ class Assistant:
         cancel: Cancel | None,
         settings: Settings | None,
         grow: StoredMessage | None = None,
+        feedback: str = "",
     ) -> Generator[Event, None, None]:
         """Answer `question` in `chat`, in a new message or behind the text of `grow`."""
         settings = settings or chat_settings(self.settings, chat.options)
@@ -212,7 +216,7 @@ class Assistant:
         record = AnswerRecord(self.history, answer.id, prefix)
         try:
             yield TurnStarted(chat.id, question.id, answer.id)
-            for event in self._answer(chat, question, settings, prefix, cancel):
+            for event in self._answer(chat, question, settings, prefix, cancel, feedback):
                 if isinstance(event, (Token, Repairing)):
                     record.follow(event)
                 elif isinstance(event, Retrieved):
@@ -227,7 +231,13 @@ class Assistant:
             raise
 
     def _answer(
-        self, chat: Chat, question: StoredMessage, settings: Settings, prefix: str, cancel: Cancel | None
+        self,
+        chat: Chat,
+        question: StoredMessage,
+        settings: Settings,
+        prefix: str,
+        cancel: Cancel | None,
+        feedback: str = "",
     ) -> Generator[Event, None, None]:
         """The events of the answer, without anything stored."""
         rulebook, library = self._rulebook(settings), self._library(settings)
@@ -280,9 +290,10 @@ class Assistant:
         instructions = (chat.system or settings.system, rules and rules.system, grounding and grounding.system)
         system = "\n\n".join(part for part in instructions if part)
         head = [Message(Role.SYSTEM, system)] if system else []
+        said = "\n\n".join(part for part in (grounding.question if grounding else asked, feedback) if part)
         fitted = fit(
             engine,
-            alternating([*head, *turns, Message(Role.USER, grounding.question if grounding else asked)]),
+            alternating([*head, *turns, Message(Role.USER, said)]),
             n_ctx=engine.info.n_ctx,
             max_tokens=settings.max_tokens,
             prefix=prefix,

@@ -91,6 +91,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("open_citation", "Open the sources of this answer", "Documents", "o", "transcript", slash="citations"),
     Action("rules", "Rules for the answers of this chat", "Documents", "f5", slash="rules"),
     Action("verdict", "What became of each rule of this answer", "Documents", "v", "transcript", slash="verdict"),
+    Action("repair", "Answer again, and tell the model which rules it broke", "Documents", "f8", slash="repair"),
     # the app
     Action("palette", "Find any action, chat or model", "App", "ctrl+k,ctrl+p", emacs="alt+x", hint="menu"),
     Action("help", "Help", "App", "f1", slash="help", hint="help"),

@@ -100,6 +100,11 @@ class Conversation:
         assistant = self.assistant
         return self._begin(lambda cancel: assistant.regenerate(message_id, cancel=cancel), notify)
 
+    def repair(self, message_id: int, feedback: str, notify: Notify) -> Turn:
+        """Answer again, beside this answer, and tell the model its faults."""
+        assistant = self.assistant
+        return self._begin(lambda cancel: assistant.regenerate(message_id, cancel=cancel, feedback=feedback), notify)
+
     def continue_(self, message: StoredMessage, notify: Notify) -> Turn:
         """Go on behind this answer."""
         assistant = self.assistant

@@ -186,11 +186,15 @@ class Asking(ModelNews):
                 await self._apply(turn, happening, shown)
             except LocalLLMError as error:
                 self.say(str(error), "error")
+        self.show_gauges(turn if shown and not turn.over else None)
         if turn.over and turn is self.turn:
             await self._turn_is_over(turn)
         elif shown and turn.tokens_per_second:
             self.status.set(live_speed=float(round(turn.tokens_per_second)))
         self.call_after_refresh(self._drawn, started)
+
+    def show_gauges(self, turn: Turn | None) -> None:
+        """How the running answer stands with its rules; None where no running answer is shown."""
 
     def _drawn(self, started: float) -> None:
         cost = max(0.0, time.thread_time() - started)

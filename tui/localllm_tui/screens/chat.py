@@ -12,8 +12,9 @@ from textual.widgets import OptionList, Static
 from localllm.errors import LocalLLMError
 from localllm.events import Role
 from localllm_tui.actions import bindings
-from localllm_tui.screens.doing_presets import DoingPresets
+from localllm_tui.screens.doing_rules import DoingRules
 from localllm_tui.widgets.chat_list import ChatList
+from localllm_tui.widgets.gauges import Gauges
 from localllm_tui.widgets.hints import Hints
 from localllm_tui.widgets.prompt import Prompt
 from localllm_tui.widgets.sources import Sources
@@ -21,7 +22,7 @@ from localllm_tui.widgets.status_line import StatusLine
 from localllm_tui.widgets.transcript import Transcript
 
 
-class ChatScreen(DoingPresets):
+class ChatScreen(DoingRules):
     """Shows one chat and lets the user do everything."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("anywhere")]
@@ -39,6 +40,7 @@ class ChatScreen(DoingPresets):
             yield Sources()
         with Vertical(id="prompt-box"):
             yield OptionList(id="completions", compact=True, markup=False)
+            yield Gauges()
             yield Static("", id="banner", markup=False)
             with Horizontal(id="prompt-row"):
                 yield Static("›", id="prompt-mark", markup=False)

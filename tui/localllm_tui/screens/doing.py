@@ -233,16 +233,3 @@ class Doing(DoingChats):
             self.turn.join(2.0)
         self.keep_draft()
         self.app.exit(0)
-
-    # ---- for rows that can be clicked -------------------------------------------------------------------------------
-
-    def action_verdict(self, message_id: int = 0) -> None:
-        """What became of each rule of an answer."""
-        from localllm_tui.screens.rules import VerdictScreen
-
-        message = self.conversation.history.message(message_id) if message_id else self._answer_here()
-        if message is None or message.verdict is None:
-            self.say("No rules were checked for this answer.")
-            return
-        screen = VerdictScreen(message.verdict, message.content, can_repair=self.turn is None)
-        self.app.push_screen(screen, lambda result: self.regenerate(message) if result == "repair" else None)

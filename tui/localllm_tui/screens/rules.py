@@ -20,6 +20,7 @@ from localllm.settings import Paths
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
 from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
+from localllm_tui.screens.show_text import ShowText
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,9 @@ class RulesScreen(ModalScreen[str | None]):
         self.dismiss(None)
 
 
+NO_TRAIL = Content("")
+
+
 class VerdictScreen(ModalScreen[str | None]):
     """What became of each rule; the result is ``repair`` when the answer is to be made again, else None.
 
@@ -121,17 +125,23 @@ class VerdictScreen(ModalScreen[str | None]):
         verdict: Of one answer.
         text: The answer it speaks of.
         can_repair: Offer to answer again.
+        trail: Every attempt as the audit log holds it; empty where it holds none.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,q", "leave", "Close"), ("r", "repair", "Answer again")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape,q", "leave", "Close"),
+        ("r", "repair", "Answer again"),
+        ("a", "audit", "Audit trail"),
+    ]
     CSS = """
     VerdictScreen .dialog { max-height: 85%; width: 80%; max-width: 100; }
     VerdictScreen VerticalScroll { height: auto; max-height: 24; scrollbar-size-vertical: 1; }
     VerdictScreen #verdict-text { height: auto; }
     """
 
-    def __init__(self, verdict: Verdict, text: str, *, can_repair: bool = False) -> None:
+    def __init__(self, verdict: Verdict, text: str, *, can_repair: bool = False, trail: Content = NO_TRAIL) -> None:
         super().__init__()
+        self._trail = trail
         self._verdict, self._text, self._can_repair = verdict, text, can_repair
 
     def compose(self) -> ComposeResult:
@@ -142,6 +152,7 @@ class VerdictScreen(ModalScreen[str | None]):
             with VerticalScroll():
                 yield Static(verdict_text(self._verdict, self._text), id="verdict-text")
             keys = [("r", "answer again", "repair")] if self._can_repair and not self._verdict.passed else []
+            keys += [("a", "audit trail", "audit")] if self._trail else []
             yield HintRow([*keys, ("Esc", "close", "leave")])
 
     def on_mount(self) -> None:
@@ -152,6 +163,11 @@ class VerdictScreen(ModalScreen[str | None]):
         """Make the answer again, where that was offered."""
         if self._can_repair and not self._verdict.passed:
             self.dismiss("repair")
+
+    def action_audit(self) -> None:
+        """Every attempt, as the log holds it."""
+        if self._trail:
+            self.app.push_screen(ShowText("Audit trail of this answer", self._trail))
 
     def action_leave(self) -> None:
         """Close."""
