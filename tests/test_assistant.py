@@ -90,6 +90,30 @@ def test_the_model_reads_system_prompt_and_earlier_turns() -> None:
     )
 
 
+def test_what_is_read_ahead_is_what_the_next_question_begins_with() -> None:
+    engine = FakeEngine(["first", ""])
+    assistant = Assistant(engine, settings=Settings(system="Be brief."))
+    chat = assistant.history.create_chat().id
+    assistant.ask("one", chat=chat)
+    assistant.ask("a question that gets no answer", chat=chat)
+    assert assistant.read_ahead(chat) > 0
+    assistant.ask("two", chat=chat)
+    assert engine.requests[-1].messages == (*engine.prefilled[-1], Message(Role.USER, "two"))
+
+
+def test_nothing_is_read_ahead_where_it_is_not_wanted_or_not_known() -> None:
+    engine = FakeEngine()
+    assistant = Assistant(engine)
+    chat = assistant.history.create_chat(system="Be brief.").id
+    assert assistant.read_ahead(chat, settings=Settings(idle_prefill=False)) == 0
+    assert assistant.read_ahead(chat, settings=Settings(docs="manuals")) == 0
+    assert assistant.read_ahead(assistant.history.create_chat().id) == 0, "an empty chat begins with the question"
+    assert engine.prefilled == []
+    assert Assistant(opener=lambda _: engine, history=assistant.history).read_ahead(chat) == 0
+    small = FakeEngine(n_ctx=16)
+    assert Assistant(small, history=assistant.history).read_ahead(chat) == 0, "it would not fit"
+
+
 def test_a_chat_has_its_own_system_prompt_and_settings() -> None:
     engine = FakeEngine()
     assistant = Assistant(engine, settings=Settings(system="Be brief.", temperature=0.5, seed=3))

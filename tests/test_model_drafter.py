@@ -200,3 +200,33 @@ def test_a_draft_of_another_vocabulary_drafts_in_the_target_s_tokens() -> None:
     drafter.begin(context)
     for token in drafter.propose(context, 5):
         assert 0 <= token < 26
+
+
+def test_what_was_read_ahead_is_not_read_again() -> None:
+    context = ScriptedContext()
+    drafter = ModelDrafter("d", context)
+    prompt = list(range(40))
+    drafter.read_ahead(prompt, lambda: True)
+    assert context.held == prompt
+    question = [*prompt, 7, 8, 9]
+    drafter.begin(question)
+    assert drafter.lag(question) == 3
+    assert drafter.propose(question, 4) == greedy(question, 4)
+    assert context.n_evaluated == drafter.n_read == len(question) + 3
+
+
+def test_reading_ahead_ends_when_told_to_and_what_was_read_counts() -> None:
+    context = ScriptedContext(n_batch=16)
+    drafter = ModelDrafter("d", context)
+    answers = iter([True, False])
+    drafter.read_ahead(list(range(40)), lambda: next(answers))
+    assert context.held == list(range(16))
+    prompt = [*range(10), 49, 48]
+    drafter.begin(prompt)
+    assert drafter.propose(prompt, 3) == greedy(prompt, 3)
+
+
+def test_a_prompt_that_does_not_fit_is_not_read_ahead() -> None:
+    context = ScriptedContext(n_ctx=32)
+    ModelDrafter("d", context).read_ahead(list(range(40)), lambda: True)
+    assert context.n_evaluated == 0

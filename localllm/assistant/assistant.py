@@ -7,17 +7,17 @@ every second while it grows, and what was said is kept, and marked, however the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal
 
 from localllm.assistant.generate import generate
 from localllm.assistant.record import AnswerRecord
-from localllm.assistant.seams import Retriever, Rulebook
+from localllm.assistant.seams import AnswerRules, Grounding, Retriever, Rulebook
 from localllm.assistant.slot import EngineSlot, Opener
 from localllm.engine.protocol import Cancel, Engine, Request, Sampling
-from localllm.errors import EngineDied, SettingsError
+from localllm.errors import EngineDied, GenerationError, SettingsError
 from localllm.events import (
     Event,
     Finished,
@@ -186,6 +186,29 @@ class Assistant:
         question = self.history.message(here.parent_id)
         yield from self._turn(self.history.chat(here.chat_id), question, cancel, settings, grow=here)
 
+    def read_ahead(self, chat: int, *, cancel: Cancel | None = None, settings: Settings | None = None) -> int:
+        """Let the engine read, in idle time, what the chat's next prompt begins with: call it while the user types.
+
+        Blocks until it is read; a question that is asked meanwhile ends it.
+
+        Returns:
+            Tokens that are read now; 0 where no model is loaded, where the settings say no, and where documents are
+            asked, as they change the beginning.
+        """
+        engine, here = self._slot.engine, self.history.chat(chat)
+        settings = settings or chat_settings(self.settings, here.options)
+        if engine is None or not settings.idle_prefill or settings.docs or self.library is not None:
+            return 0
+        try:
+            rulebook = self._rulebook(settings)
+            head = _head(here, settings, rulebook.compile(engine, settings) if rulebook else None, None)
+            turns = [Message(m.role, m.content) for m in _answered(self.history.path(chat))]
+            coming = alternating([*head, *turns, Message(Role.USER, "")])
+            fitted = fit(engine, coming, n_ctx=engine.info.n_ctx, max_tokens=settings.max_tokens)
+            return engine.prefill(fitted.messages[:-1], cancel) if len(fitted.messages) > 1 else 0
+        except GenerationError:
+            return 0  # the question itself will say what is wrong
+
     def sent_prompt(self) -> str:
         """The newest prompt, exactly as the model sees it; empty while nothing was sent."""
         engine, request = self._slot.engine, self.last_request
@@ -287,9 +310,7 @@ class Assistant:
                 yield end(FinishReason.REFUSED, grounding.refusal, nearest=grounding.passages)
                 return
 
-        instructions = (chat.system or settings.system, rules and rules.system, grounding and grounding.system)
-        system = "\n\n".join(part for part in instructions if part)
-        head = [Message(Role.SYSTEM, system)] if system else []
+        head = _head(chat, settings, rules, grounding)
         said = "\n\n".join(part for part in (grounding.question if grounding else asked, feedback) if part)
         fitted = fit(
             engine,
@@ -328,9 +349,7 @@ class Assistant:
     def _turns(self, question: StoredMessage) -> list[Message]:
         """The earlier messages of the branch. Questions that got no answer at all are left out with it."""
         path = self.history.path(question.chat_id, question.id)[:-1]
-        failed = {m.id for m in path if m.role is Role.ASSISTANT and not m.content.strip()}
-        failed |= {m.parent_id for m in path if m.id in failed and m.parent_id is not None}
-        return [Message(m.role, m.content) for m in path if m.id not in failed]
+        return [Message(m.role, m.content) for m in _answered(path)]
 
     def _library(self, settings: Settings) -> Retriever | None:
         if self.library is not None or not settings.docs or self._find_library is None:
@@ -343,6 +362,20 @@ class Assistant:
         if self.rules is not None or not settings.rules or self._find_rules is None:
             return self.rules
         return self._find_rules(settings.rules)
+
+
+def _answered(path: Sequence[StoredMessage]) -> list[StoredMessage]:
+    """The messages of a branch without answers that stayed empty, and without the questions that they were for."""
+    failed = {m.id for m in path if m.role is Role.ASSISTANT and not m.content.strip()}
+    failed |= {m.parent_id for m in path if m.id in failed and m.parent_id is not None}
+    return [m for m in path if m.id not in failed]
+
+
+def _head(chat: Chat, settings: Settings, rules: AnswerRules | None, grounding: Grounding | None) -> list[Message]:
+    """The system message: the chat's own instructions, then those of rules and documents; none where nobody has any."""
+    instructions = (chat.system or settings.system, rules and rules.system, grounding and grounding.system)
+    system = "\n\n".join(part for part in instructions if part)
+    return [Message(Role.SYSTEM, system)] if system else []
 
 
 def session_name(chat_id: int) -> str:

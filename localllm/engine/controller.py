@@ -73,6 +73,15 @@ class StepwiseDrafter(Drafter, Protocol):
 
 
 @runtime_checkable
+class AheadReader(Protocol):
+    """A drafter that has to read a prompt before it can draft, and may do so in idle time."""
+
+    def read_ahead(self, prompt: Sequence[int], go_on: Callable[[], bool]) -> None:
+        """Read what the next prompt begins with, for as long as `go_on` says so."""
+        ...
+
+
+@runtime_checkable
 class Reader(Protocol):
     """A drafter that copies from texts beside the prompt."""
 
@@ -207,6 +216,23 @@ class Controller:
             if source.reader is not None:
                 source.reader.read(corpus)
             source.drafter.begin(prompt)
+
+    def read_ahead(self, prompt: Sequence[int], go_on: Callable[[], bool]) -> None:
+        """Between two answers: let drafters that may pay read what the next prompt begins with, at nobody's cost.
+
+        Args:
+            prompt: The beginning of it.
+            go_on: Asked between batches; False ends the reading.
+        """
+        row = self.costs.row(len(prompt))
+        if not self.costs.known or self._max_draft < 1:
+            return
+        for source in self._sources:
+            if isinstance(source.drafter, AheadReader):
+                per_token = self.costs.draft(source.drafter.name) or _GUESS * row[1]
+                _, rate = best_plan(source.acceptance.at_best(), row, self._max_draft, per_token, 0.0)
+                if rate > _MARGIN / row[1]:
+                    source.drafter.read_ahead(prompt, go_on)
 
     def choose(self, context: Sequence[int], limit: int) -> Draft:
         """The tokens to verify with the next step: at most `limit`, possibly none.

@@ -110,6 +110,18 @@ class ModelDrafter:
         self._compare(prompt)
         self._cut(self._agreed)
 
+    def read_ahead(self, prompt: Sequence[int], go_on: Callable[[], bool]) -> None:
+        """Read what the next prompt begins with, a batch at a time, for as long as `go_on` says so."""
+        if len(prompt) >= self._context.n_ctx:
+            return
+        self.begin(prompt)
+        if self._before is not None:
+            self._before()
+        size = self._context.n_batch
+        for start in range(len(self._held), len(prompt), size):
+            if not go_on() or not self._read(prompt[start : start + size]):
+                return
+
     def lag(self, context: Sequence[int]) -> int:
         """Tokens of `context` that were not read yet; 0 where an earlier draft reaches beyond it."""
         self._compare(context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from localllm.engine.answers import KnownAnswers
@@ -14,7 +14,6 @@ from localllm.engine.decode import Generation, Job
 from localllm.engine.loading import Progress, cores_for_embedding, devices, load_model, plan_load
 from localllm.engine.protocol import (
     Cancel,
-    Controller,
     EngineEvent,
     EngineInfo,
     EngineSpec,
@@ -33,6 +32,7 @@ from localllm.llama.log import native_log
 
 if TYPE_CHECKING:
     from localllm.engine.constraint import GrammarVocabulary
+    from localllm.engine.controller import Controller as SpeculationController
     from localllm.engine.embed import LlamaEmbedder
 
 
@@ -66,6 +66,10 @@ class LocalEngine:
         with contextlib.suppress(GenerationError):  # compile it now, not with the first question
             self._template.render([Message(Role.USER, "")])
         self._grammar: GrammarVocabulary | None = None
+        self._to_prepare: list[Callable[[], object]] = [
+            self._grammar_vocabulary,
+            lambda: self._grammar_vocabulary().closing_order,
+        ]
         self._sessions: SessionStore | None = None
         if spec.sessions_dir is not None and not self._model.recurrent:
             self._sessions = SessionStore(spec.sessions_dir, spec.sessions_max_bytes, self._state_fingerprint())
@@ -150,6 +154,8 @@ class LocalEngine:
         with Watch(cancel, self._backend.abort):
             for _ in prefill_slot(self._backend, slot, certain, cancel):
                 pass
+        if self._controller is not None and len(slot.tokens) == len(certain) and not self._drafting:
+            self._controller.read_ahead(certain, lambda: cancel is None or not cancel.is_set())
         return len(slot.tokens)
 
     def tokenize(self, text: str) -> list[int]:
@@ -207,11 +213,13 @@ class LocalEngine:
         return sum(self._save(slot) for slot in changed)
 
     def rest(self) -> None:
-        """Use idle time: save small changes, and see how busy the machine is."""
+        """Use idle time: see how busy the machine is, save small changes, prepare for the first constraint."""
         if not self._closed:
             self._backend.look_around()
             per_token = max(1, self._plan.estimate.kv_cache // (self._backend.n_ctx * self.spec.n_seq))
             self.save_sessions(largest=_IDLE_SAVE // per_token)
+            if self._to_prepare:  # one part per call: a question that comes meanwhile waits for it
+                self._to_prepare.pop(0)()
 
     # ---- the parts of a request ----
 
@@ -229,21 +237,28 @@ class LocalEngine:
     def _make_matcher(self, request: Request, prefix_ids: list[int], notes: list[str]) -> Matcher | None:
         if request.constraint is None:
             return None
-        from localllm.engine.constraint import GrammarVocabulary, compile_constraint
+        from localllm.engine.constraint import compile_constraint
 
-        if self._grammar is None:
-            self._grammar = GrammarVocabulary(self._vocab.pointer, sorted(self._vocab.eog), self._backend.n_vocab)
-            with warnings.catch_warnings():  # llguidance still calls a function that llama-cpp-python deprecates
-                warnings.simplefilter("ignore", DeprecationWarning)
-                _ = self._grammar.tokenizer
-            native_log().install()  # it imports llama-cpp-python's high-level package, which takes the messages
-        matcher = compile_constraint(request.constraint, self._grammar)
+        matcher = compile_constraint(request.constraint, self._grammar_vocabulary())
         notes += matcher.notes
         if prefix_ids:
             matcher.commit(prefix_ids)
         return matcher
 
-    def _make_controller(self) -> Controller | None:
+    def _grammar_vocabulary(self) -> GrammarVocabulary:
+        """The vocabulary as constraints need it, built at the first use."""
+        if self._grammar is None:
+            from localllm.engine.constraint import GrammarVocabulary
+
+            grammar = GrammarVocabulary(self._vocab.pointer, sorted(self._vocab.eog), self._backend.n_vocab)
+            with warnings.catch_warnings():  # llguidance still calls a function that llama-cpp-python deprecates
+                warnings.simplefilter("ignore", DeprecationWarning)
+                _ = grammar.tokenizer
+            native_log().install()  # it imports llama-cpp-python's high-level package, which takes the messages
+            self._grammar = grammar
+        return self._grammar
+
+    def _make_controller(self) -> SpeculationController | None:
         """None where nothing is ever drafted: by wish, or because the model can't take a token back."""
         if self.spec.speculation == "none" or self._model.recurrent:
             return None

@@ -30,7 +30,7 @@ from localllm.events import FinishReason, Stats
 _GATHER = 0.010
 """Seconds. Tokens that come faster are sent together: each message wakes the other process, which needs a core too."""
 _IDLE = 2.0
-"""Seconds without work after which sessions are saved."""
+"""Seconds without work after which the engine is told to use the time: saving sessions, and the like."""
 _EMBED_SHARE = 2.0
 """While an answer is written, decoding gets this many times the time of embedding."""
 _LAST_WORDS = 4.0
@@ -163,13 +163,19 @@ class Worker:
             now = time.monotonic()
             idle_since = idle_since or now
             if now - idle_since >= _IDLE:
-                self.engine.rest()
+                self._rest()
             self._wake.wait(_IDLE)
             self._wake.clear()
         for stream in self._streams:
             stream.events.close()  # type: ignore[attr-defined]
         self.engine.close()
         return 0
+
+    def _rest(self) -> None:
+        try:
+            self.engine.rest()
+        except Exception:  # nobody asked for it, so nobody is told: it goes to the log file
+            traceback.print_exc()
 
     def _load(self, spec: EngineSpec) -> Any:
         from localllm.engine.local import LocalEngine
