@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localllm.rag.index import NewChunk
-from localllm.rag.rows import HEADING_SEPARATOR, TextMap, embedded_text
+from localllm.rag.rows import HEADING_SEPARATOR, NewChunk, TextMap, embedded_text
 
 if TYPE_CHECKING:
     from localllm.engine.protocol import Embedder

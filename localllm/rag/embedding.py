@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from localllm.errors import TextTooLong
 from localllm.rag import lease
 from localllm.rag.chunks import Chunker
-from localllm.rag.index import Library, NewChunk, chunk_sha256
+from localllm.rag.index import Library
 from localllm.rag.progress import Cancelled, Progress, Summary, SyncEvent
-from localllm.rag.rows import embedded_text
+from localllm.rag.rows import NewChunk, chunk_sha256, embedded_text
 
 if TYPE_CHECKING:
     from localllm.engine.protocol import Cancel, Embedder

@@ -14,8 +14,8 @@ from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from localllm.rag.index import FileFacts
 from localllm.rag.readers import format_of
+from localllm.rag.rows import FileFacts
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec

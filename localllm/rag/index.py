@@ -12,16 +12,27 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from localllm.rag import lease, opening, schema
-from localllm.rag.rows import HEADING_SEPARATOR, Chunk, Document, Layout, ModelRow, Root, Status, TextMap, embedded_text
-from localllm.rag.segment import fts_text
+from localllm.rag import lease, meta, opening, schema, stored_documents, stored_vectors
+from localllm.rag.rows import (
+    Chunk,
+    Document,
+    Extract,
+    FileFacts,
+    Layout,
+    ModelRow,
+    NewChunk,
+    Root,
+    Status,
+    TextMap,
+    chunk_sha256,
+)  # fmt: skip
+
+__all__ = ["Extract", "FileFacts", "Library", "NewChunk"]
 
 _DOCUMENT = """
     SELECT d.id, d.root_id, r.path AS root, r.kind, d.relpath, d.format, d.size, d.mtime_ns, d.title, d.n_chars,
@@ -32,81 +43,8 @@ _DOCUMENT = """
 _CHUNK = (
     'SELECT id, document_id, ord, start, "end", line, line_end, page, page_end, heading, n_tokens, sha256 FROM chunks'
 )
-_INSERT_DOCUMENT = """
-    INSERT INTO documents (root_id, relpath, format, size, mtime_ns, inode, sha256, content, title, n_chars, n_pages,
-        encoding, reader, chunker, status, reason, indexed_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (root_id, relpath) DO UPDATE SET format = excluded.format, size = excluded.size,
-        mtime_ns = excluded.mtime_ns, inode = excluded.inode, sha256 = excluded.sha256, content = excluded.content,
-        title = excluded.title, n_chars = excluded.n_chars, n_pages = excluded.n_pages, encoding = excluded.encoding,
-        reader = excluded.reader, chunker = excluded.chunker, status = excluded.status, reason = excluded.reason,
-        indexed_at = excluded.indexed_at
-    RETURNING id
-"""
-_INSERT_CHUNK = """
-    INSERT INTO chunks (document_id, ord, start, "end", line, line_end, page, page_end, heading, n_tokens, sha256,
-        fts_title, fts_text)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
 _MANY = 500
 """Ids per query; SQLite allows at least 999."""
-
-
-def _nothing() -> None:
-    pass
-
-
-class FileRow(NamedTuple):
-    """What a library knows of a file."""
-
-    relpath: str
-    id: int
-    size: int
-    mtime_ns: int
-    """0 when the file may have changed within the resolution of its clock: it is hashed at the next look."""
-    inode: int
-    sha256: bytes | None
-    status: Status
-    reader: str
-    chunker: str
-    format: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class FileFacts:
-    """What is known of a file without reading it, and the hash of its bytes once it was read."""
-
-    size: int
-    mtime_ns: int
-    inode: int
-    sha256: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewChunk:
-    """A chunk to be stored; line, page and heading follow from the text map."""
-
-    start: int
-    end: int
-    heading: str
-    n_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Extract:
-    """What a reader made of a file."""
-
-    text: str
-    layout: Layout
-    format: str
-    title: str = ""
-    encoding: str = ""
-    n_pages: int = 0
-    reader: str = ""
-    """Name and version of the reader: another version reads the file again."""
-    partial: str = ""
-    """Why only a part was read; empty when all was."""
 
 
 class Library:
@@ -129,7 +67,7 @@ class Library:
         try:
             self._db = opening.connect(path, create=create)
             self._db.row_factory = sqlite3.Row
-            if self._meta("open", 0) and not lease.held(self._db):
+            if meta.value_of(self._db, "open", 0) and not lease.held(self._db):
                 if faults := opening.intact(self._db):
                     raise sqlite3.DatabaseError(f"malformed: {faults[0]}")
                 self.mark_open(False)
@@ -186,33 +124,45 @@ class Library:
             except sqlite3.Error as error:
                 raise opening.translate(error, self.path) from error
 
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
+        """Rows of a SELECT too many to hold at once; nothing else uses the connection until the last one."""
+        with self._lock:
+            try:
+                cursor = self._db.execute(sql, parameters)
+                while rows := cursor.fetchmany(4096):
+                    yield from rows
+            except sqlite3.Error as error:
+                raise opening.translate(error, self.path) from error
+
     @property
     def version(self) -> tuple[int, int]:
         """Changes whenever chunks or vectors did, by this process or another: validates caches over the file."""
-        return int(self._meta("generation", 0)), int(self.query("PRAGMA data_version")[0][0])
+        return self.generation, int(self.query("PRAGMA data_version")[0][0])
 
     @property
     def generation(self) -> int:
         """Counts the transactions that changed chunks or vectors."""
-        return int(self._meta("generation", 0))
+        return int(self.value("generation", 0))
 
     @property
     def uuid(self) -> str:
         """Names this file, also after it was copied."""
-        return str(self._meta("uuid", ""))
+        return str(self.value("uuid", ""))
+
+    def value(self, key: str, default: Any = None) -> Any:
+        """One of the values that the file keeps about itself."""
+        rows = self.query("SELECT value FROM meta WHERE key = ?", (key,))
+        return rows[0][0] if rows else default
 
     def get(self, key: str, default: Any = None) -> Any:
         """A small value kept with the library, as JSON."""
-        raw = self._meta("x." + key, None)
+        raw = self.value("x." + key, None)
         return default if raw is None else json.loads(raw)
 
     def put(self, key: str, value: Any) -> None:
         """Keep a small value with the library."""
         with self.writing() as db:
-            db.execute(
-                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                ("x." + key, json.dumps(value)),
-            )
+            meta.set_value(db, "x." + key, json.dumps(value))
 
     # ---- roots ------------------------------------------------------------------------------------------------------
 
@@ -283,180 +233,16 @@ class Library:
             raise KeyError(content.hex())
         return TextMap(zlib.decompress(rows[0]["body"]).decode(), Layout.unpack(rows[0]["layout"]))
 
-    def store(
-        self, root_id: int, relpath: str, facts: FileFacts, extract: Extract, chunks: Sequence[NewChunk], chunker: str,
-        check: Callable[[], None] = _nothing,
-    ) -> int:  # fmt: skip
-        """Write one document whole: text, chunks and keyword entries, in one transaction.
-
-        Args:
-            root_id: Where it belongs.
-            relpath: Its path inside the root.
-            facts: Of the file that was read.
-            extract: What the reader made of it.
-            chunks: Ascending, inside the text.
-            chunker: Name and settings of the chunker: another one cuts the text again.
-            check: Called before each chunk; what it raises undoes the whole.
-
-        Returns:
-            The document's id.
-        """
-        body = extract.text.encode("utf-8", "surrogatepass")
-        content = sha256(body + b"\0" + extract.layout.pack()).digest()
-        mapped = TextMap(extract.text, extract.layout)
-        name = Path(relpath).name
-        with self.writing() as db:
-            db.execute(
-                "INSERT INTO texts VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (content, zlib.compress(body, 6), extract.layout.pack(), extract.title, len(extract.text)),
-            )
-            old = self._content_at(root_id, relpath)
-            document_id = self._upsert(
-                root_id,
-                relpath,
-                facts,
-                "partial" if extract.partial else "ok",
-                extract.partial,
-                extract,
-                content,
-                chunker,
-            )
-            db.execute("DELETE FROM chunks WHERE document_id = ?", (document_id,))
-            title = " ".join(dict.fromkeys((extract.title, name)))
-            self._insert_chunks(document_id, mapped, title, chunks, check)
-            self._release([old])
-            self._changed()
-        return document_id
-
-    def rechunk(self, changes: Iterable[tuple[int, Sequence[NewChunk]]], chunker: str, activate: int | None) -> None:
-        """Replace the chunks of documents whose text stays, all in one transaction.
-
-        Args:
-            changes: Ids of documents and their new chunks.
-            chunker: Name and settings of the chunker.
-            activate: The embedder whose vectors are searched from then on; None leaves it.
-        """
-        with self.writing() as db:
-            for document_id, chunks in changes:
-                row = db.execute(
-                    "SELECT content, title, relpath FROM documents WHERE id = ?", (document_id,)
-                ).fetchone()
-                if row is None or row["content"] is None:
-                    continue
-                db.execute("DELETE FROM chunks WHERE document_id = ?", (document_id,))
-                title = " ".join(dict.fromkeys((row["title"], Path(row["relpath"]).name)))
-                self._insert_chunks(document_id, self.text(row["content"]), title, chunks)
-                db.execute("UPDATE documents SET chunker = ? WHERE id = ?", (chunker, document_id))
-            if activate is not None:
-                self._set_meta("active_model", activate)
-            self._changed()
-
-    def file_rows(self, root_id: int) -> dict[str, FileRow]:
-        """What was known of each file of a root, by its path inside it."""
-        rows = self.query(
-            "SELECT relpath, id, size, mtime_ns, inode, sha256, status, reader, chunker, format, reason "
-            "FROM documents WHERE root_id = ?",
-            (root_id,),
-        )
-        return {row[0]: FileRow(*row) for row in rows}
-
-    def same_bytes(self, sha256: bytes) -> list[tuple[int, int, str, str, str]]:
-        """(id, root, relpath, reader, chunker) of the documents that were read from exactly these bytes."""
-        return [
-            tuple(row)
-            for row in self.query(
-                "SELECT id, root_id, relpath, reader, chunker FROM documents WHERE sha256 = ? AND content IS NOT NULL",
-                (sha256,),
-            )
-        ]
-
-    def store_same(self, root_id: int, relpath: str, facts: FileFacts, like: int) -> int:
-        """Store a file whose bytes are those of the document `like`: nothing is read, its chunks are copied."""
-        with self.writing() as db:
-            old = self._content_at(root_id, relpath)
-            row = db.execute("SELECT * FROM documents WHERE id = ?", (like,)).fetchone()
-            document_id = db.execute(
-                _INSERT_DOCUMENT,
-                (root_id, relpath, row["format"], facts.size, facts.mtime_ns, facts.inode, row["sha256"],
-                 row["content"], row["title"], row["n_chars"], row["n_pages"], row["encoding"], row["reader"],
-                 row["chunker"], row["status"], row["reason"], time.time()),
-            ).fetchone()[0]  # fmt: skip
-            db.execute("DELETE FROM chunks WHERE document_id = ?", (document_id,))
-            name = Path(relpath).name
-            title = " ".join(dict.fromkeys((row["title"], name)))
-            rows = db.execute("SELECT * FROM chunks WHERE document_id = ? ORDER BY ord", (like,)).fetchall()
-            db.executemany(
-                _INSERT_CHUNK,
-                [
-                    (document_id, c["ord"], c["start"], c["end"], c["line"], c["line_end"], c["page"], c["page_end"],
-                     c["heading"], c["n_tokens"], c["sha256"], _fts_title(title, c["heading"]), c["fts_text"])
-                    for c in rows
-                ],
-            )  # fmt: skip
-            self._release([old])
-            self._changed()
-        return int(document_id)
-
-    def store_without_text(
-        self,
-        root_id: int,
-        relpath: str,
-        facts: FileFacts,
-        status: Status,
-        reason: str,
-        format: str = "",
-        reader: str = "",
-    ) -> int:
-        """Remember a file that has no text here, and why; chunks of an earlier version go."""
-        with self.writing() as db:
-            old = self._content_at(root_id, relpath)
-            extract = Extract("", Layout(), format, reader=reader)
-            document_id = self._upsert(root_id, relpath, facts, status, reason, extract, None, "")
-            if db.execute("DELETE FROM chunks WHERE document_id = ?", (document_id,)).rowcount:
-                self._changed()
-            self._release([old])
-        return document_id
-
-    def touch(self, document_id: int, facts: FileFacts) -> None:
-        """The file has other times but the same bytes."""
-        with self.writing() as db:
-            db.execute(
-                "UPDATE documents SET size = ?, mtime_ns = ?, inode = ? WHERE id = ?",
-                (facts.size, facts.mtime_ns, facts.inode, document_id),
-            )
-
-    def move(self, document_id: int, root_id: int, relpath: str, facts: FileFacts) -> None:
-        """The file has another name or place: its chunks stay, only their titles are written again."""
-        with self.writing() as db:
-            there = db.execute(
-                "SELECT id FROM documents WHERE root_id = ? AND relpath = ? AND id != ?",
-                (root_id, relpath, document_id),
-            ).fetchall()
-            self.delete_documents([row[0] for row in there])
-            db.execute(
-                "UPDATE documents SET root_id = ?, relpath = ?, size = ?, mtime_ns = ?, inode = ? WHERE id = ?",
-                (root_id, relpath, facts.size, facts.mtime_ns, facts.inode, document_id),
-            )
-            row = db.execute("SELECT title FROM documents WHERE id = ?", (document_id,)).fetchone()
-            title = " ".join(dict.fromkeys((row["title"], Path(relpath).name)))
-            for chunk in db.execute("SELECT id, heading FROM chunks WHERE document_id = ?", (document_id,)).fetchall():
-                new = _fts_title(title, chunk["heading"])
-                db.execute("UPDATE chunks SET fts_title = ? WHERE id = ?", (new, chunk["id"]))
-            self._changed()
-
-    def delete_documents(self, ids: Sequence[int]) -> None:
-        """Drop documents with their chunks; vectors stay until `purge_vectors`: a file that comes back is free."""
-        with self.writing() as db:
-            for i in range(0, len(ids), _MANY):
-                part = ids[i : i + _MANY]
-                old = db.execute(
-                    f"SELECT DISTINCT content FROM documents WHERE id IN ({_marks(part)})", part
-                ).fetchall()
-                db.execute(f"DELETE FROM chunks WHERE document_id IN ({_marks(part)})", part)
-                db.execute(f"DELETE FROM documents WHERE id IN ({_marks(part)})", part)
-                self._release([row[0] for row in old])
-            if ids:
-                self._changed()
+    # Written by functions of `stored_documents`, each whole.
+    store = stored_documents.store
+    store_same = stored_documents.store_same
+    store_without_text = stored_documents.store_without_text
+    rechunk = stored_documents.rechunk
+    touch = stored_documents.touch
+    move = stored_documents.move
+    delete_documents = stored_documents.delete_documents
+    file_rows = stored_documents.file_rows
+    same_bytes = stored_documents.same_bytes
 
     # ---- chunks -----------------------------------------------------------------------------------------------------
 
@@ -474,122 +260,23 @@ class Library:
 
     # ---- vectors ----------------------------------------------------------------------------------------------------
 
-    def model(self, fingerprint: str, *, name: str = "", dim: int = 0, max_tokens: int = 0) -> ModelRow:
-        """The row of an embedder, made when it is new."""
-        with self.writing() as db:
-            db.execute(
-                "INSERT INTO models (fingerprint, name, dim, max_tokens, first_seen) VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT (fingerprint) DO NOTHING",
-                (fingerprint, name, dim, max_tokens, time.time()),
-            )
-            row = db.execute("SELECT * FROM models WHERE fingerprint = ?", (fingerprint,)).fetchone()
-        return _model(row)
+    # ---- vectors ----------------------------------------------------------------------------------------------------
 
-    def models(self) -> list[ModelRow]:
-        """Every embedder that vectors here were made with."""
-        return [_model(row) for row in self.query("SELECT * FROM models ORDER BY id")]
+    model = stored_vectors.model
+    models = stored_vectors.models
+    activate = stored_vectors.activate
+    missing_vectors = stored_vectors.missing_vectors
+    count_missing_vectors = stored_vectors.count_missing_vectors
+    without_vector = stored_vectors.without_vector
+    put_vectors = stored_vectors.put_vectors
+    vectors = stored_vectors.vectors
+    purge_vectors = stored_vectors.purge_vectors
+    purge_surplus = stored_vectors.purge_surplus
 
     @property
     def active_model(self) -> ModelRow | None:
         """The embedder whose vectors are searched; None while there are none."""
-        active = self._meta("active_model", None)
-        rows = self.query("SELECT * FROM models WHERE id = ?", (active,)) if active is not None else []
-        return _model(rows[0]) if rows else None
-
-    def activate(self, model_id: int) -> None:
-        """Search this embedder's vectors from now on: the switch at the end of a re-embedding."""
-        with self.writing() as db:
-            self._set_meta("active_model", model_id)
-            self._changed()
-            db.execute("UPDATE models SET first_seen = first_seen WHERE id = ?", (model_id,))
-
-    def missing_vectors(self, model_id: int, limit: int = 256) -> list[tuple[bytes, str]]:
-        """Chunks that this embedder has not read yet.
-
-        Returns:
-            At most `limit` pairs of a chunk's hash and its embedded text, each hash once.
-        """
-        rows = self.query(
-            'SELECT c.sha256, min(c.id) AS id, c.document_id, c.start, c."end", c.heading, d.content FROM chunks c '
-            "JOIN documents d ON d.id = c.document_id "
-            "LEFT JOIN embeddings e ON e.model_id = ? AND e.chunk_sha256 = c.sha256 "
-            "WHERE e.chunk_sha256 IS NULL GROUP BY c.sha256 ORDER BY id LIMIT ?",
-            (model_id, limit),
-        )
-        texts: dict[bytes, str] = {}
-        found = []
-        for row in rows:
-            content = row["content"]
-            if content not in texts:
-                texts = {content: self.text(content).text}  # neighbours come from one document: keep one text
-            found.append((row["sha256"], embedded_text(row["heading"], texts[content][row["start"] : row["end"]])))
-        return found
-
-    def count_missing_vectors(self, model_id: int) -> int:
-        """Chunks, by content, that this embedder has not read yet."""
-        return int(
-            self.query(
-                "SELECT count(DISTINCT c.sha256) FROM chunks c LEFT JOIN embeddings e "
-                "ON e.model_id = ? AND e.chunk_sha256 = c.sha256 WHERE e.chunk_sha256 IS NULL",
-                (model_id,),
-            )[0][0]
-        )
-
-    def without_vector(self, model_id: int, chunks: Sequence[bytes]) -> list[bytes]:
-        """Those of these chunk hashes that this embedder has not read yet, in order."""
-        have: set[bytes] = set()
-        for i in range(0, len(chunks), _MANY):
-            part = chunks[i : i + _MANY]
-            sql = f"SELECT chunk_sha256 FROM embeddings WHERE model_id = ? AND chunk_sha256 IN ({_marks(part)})"
-            have |= {row[0] for row in self.query(sql, (model_id, *part))}
-        return [chunk for chunk in chunks if chunk not in have]
-
-    def put_vectors(self, model_id: int, vectors: Iterable[tuple[bytes, bytes]]) -> None:
-        """Store vectors: pairs of a chunk's hash and float16 little-endian numbers."""
-        with self.writing() as db:
-            db.executemany(
-                "INSERT INTO embeddings VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                [(model_id, chunk, vector) for chunk, vector in vectors],
-            )
-            self._changed()
-
-    def vectors(self, model_id: int) -> Iterator[tuple[int, int, bytes]]:
-        """(chunk id, document id, float16 blob) of every chunk that has a vector, by chunk id."""
-        with self._lock:
-            cursor = self._db.execute(
-                "SELECT c.id, c.document_id, e.vec FROM chunks c "
-                "JOIN embeddings e ON e.model_id = ? AND e.chunk_sha256 = c.sha256 ORDER BY c.id",
-                (model_id,),
-            )
-            while rows := cursor.fetchmany(4096):
-                yield from ((row[0], row[1], row[2]) for row in rows)
-
-    def purge_vectors(self, keep_model: int | None = None) -> int:
-        """Drop vectors of chunks that are gone, and of other embedders than `keep_model` when it is given."""
-        with self.writing() as db:
-            n = db.execute("DELETE FROM embeddings WHERE chunk_sha256 NOT IN (SELECT sha256 FROM chunks)").rowcount
-            if keep_model is not None:
-                n += db.execute("DELETE FROM embeddings WHERE model_id != ?", (keep_model,)).rowcount
-                db.execute("DELETE FROM models WHERE id != ?", (keep_model,))
-            if n:
-                self._changed()
-        return n
-
-    def purge_surplus(self) -> int:
-        """Drop vectors in use whose chunks are gone, once they are more than those that are searched."""
-        active = self.active_model
-        if active is None:
-            return 0
-        stored = self.query("SELECT count(*) FROM embeddings WHERE model_id = ?", (active.id,))[0][0]
-        searched = self.query("SELECT count(DISTINCT sha256) FROM chunks")[0][0]
-        if stored <= 2 * searched + _MANY:
-            return 0
-        with self.writing() as db:
-            n = db.execute(
-                "DELETE FROM embeddings WHERE model_id = ? AND chunk_sha256 NOT IN (SELECT sha256 FROM chunks)",
-                (active.id,),
-            ).rowcount
-        return int(n)
+        return stored_vectors.active_model(self)
 
     # ---- health -----------------------------------------------------------------------------------------------------
 
@@ -617,8 +304,8 @@ class Library:
 
     def mark_open(self, value: bool) -> None:
         """Set while documents are being written: a file that is found marked is checked when it is opened next."""
-        with self.writing():
-            self._set_meta("open", int(value))
+        with self.writing() as db:
+            meta.set_value(db, "open", int(value))
 
     def tidy(self) -> None:
         """After a big job: merge the keyword index and shorten the journal, so that the file can be copied alone."""
@@ -630,67 +317,12 @@ class Library:
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
-    def _upsert(
-        self, root_id: int, relpath: str, facts: FileFacts, status: Status, reason: str, extract: Extract,
-        content: bytes | None, chunker: str,
-    ) -> int:  # fmt: skip
-        row = self._db.execute(
-            _INSERT_DOCUMENT,
-            (root_id, relpath, extract.format, facts.size, facts.mtime_ns, facts.inode, facts.sha256, content,
-             extract.title, len(extract.text), extract.n_pages, extract.encoding, extract.reader, chunker, status,
-             reason, time.time()),
-        ).fetchone()  # fmt: skip
-        return int(row[0])
-
-    def _insert_chunks(
-        self, document_id: int, mapped: TextMap, title: str, chunks: Sequence[NewChunk],
-        check: Callable[[], None] = _nothing,
-    ) -> None:  # fmt: skip
-        def rows() -> Iterator[tuple[Any, ...]]:
-            for number, chunk in enumerate(chunks):
-                check()
-                text, last = mapped.text[chunk.start : chunk.end], max(chunk.start, chunk.end - 1)
-                yield (
-                    document_id, number, chunk.start, chunk.end, mapped.line(chunk.start), mapped.line(last),
-                    mapped.page(chunk.start), mapped.page(last), chunk.heading, chunk.n_tokens,
-                    chunk_sha256(chunk.heading, text), _fts_title(title, chunk.heading), fts_text(text),
-                )  # fmt: skip
-
-        self._db.executemany(_INSERT_CHUNK, rows())
-
-    def _content_at(self, root_id: int, relpath: str) -> bytes | None:
-        row = self._db.execute(
-            "SELECT content FROM documents WHERE root_id = ? AND relpath = ?", (root_id, relpath)
-        ).fetchone()
-        return None if row is None else row[0]
-
-    def _release(self, contents: Sequence[bytes | None]) -> None:
-        """Drop those texts that no document has any more."""
-        for content in contents:
-            if content is not None:
-                self._db.execute(
-                    "DELETE FROM texts WHERE sha256 = ? AND NOT EXISTS (SELECT 1 FROM documents WHERE content = ?)",
-                    (content, content),
-                )
-
-    def _changed(self) -> None:
-        self._db.execute("UPDATE meta SET value = value + 1 WHERE key = 'generation'")
-
-    def _meta(self, key: str, default: Any) -> Any:
-        with self._lock:
-            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return default if row is None else row[0]
-
-    def _set_meta(self, key: str, value: Any) -> None:
-        self._db.execute(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
-        )
-
     def _in(self, sql: str, ids: Iterable[int]) -> list[sqlite3.Row]:
         wanted, rows = list(dict.fromkeys(ids)), []
         for i in range(0, len(wanted), _MANY):
             part = wanted[i : i + _MANY]
-            rows += self.query(f"{sql} ({_marks(part)})", part)
+            marks = ",".join("?" * len(part))
+            rows += self.query(f"{sql} ({marks})", part)
         return rows
 
     def _rebuild(self) -> None:
@@ -704,20 +336,6 @@ class Library:
         self.notes.append(
             f"The library {self.name} was damaged; it was set aside as {aside.name} and is rebuilt by the next sync."
         )
-
-
-def chunk_sha256(heading: str, text: str) -> bytes:
-    """The key of a chunk's vector: the hash of what is embedded."""
-    return sha256(embedded_text(heading, text).encode("utf-8", "surrogatepass")).digest()
-
-
-def _fts_title(title: str, heading: str) -> str:
-    """File name, title and headings for the keyword index, each once: repeated words would drown the text."""
-    return fts_text(" ".join([title, *(part for part in heading.split(HEADING_SEPARATOR) if part not in title)]))
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))
 
 
 def _root(row: sqlite3.Row) -> Root:
@@ -739,7 +357,3 @@ def _document(row: sqlite3.Row) -> Document:
 
 def _chunk(row: sqlite3.Row) -> Chunk:
     return Chunk(*tuple(row))
-
-
-def _model(row: sqlite3.Row) -> ModelRow:
-    return ModelRow(row["id"], row["fingerprint"], row["name"], row["dim"], row["max_tokens"])

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.limits import LIMITS, Unreadable
+from localllm.rag.rows import Extract
 
 _HEADER = struct.Struct("<Q")
 _CHECK_SECONDS = 0.1

@@ -1,4 +1,4 @@
-"""The values that a library holds: roots, documents, chunks, and the map from characters back to lines and pages."""
+"""The values of a library: files, documents, chunks, and the map from characters back to lines and pages."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import zlib
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["prose", "code", "table"]
 Status = Literal["ok", "partial", "pending", "skipped", "error", "ignored"]
@@ -214,6 +215,64 @@ class ModelRow:
     max_tokens: int
 
 
+class FileRow(NamedTuple):
+    """What a library knows of a file."""
+
+    relpath: str
+    id: int
+    size: int
+    mtime_ns: int
+    """0 when the file may have changed within the resolution of its clock: it is hashed at the next look."""
+    inode: int
+    sha256: bytes | None
+    status: Status
+    reader: str
+    chunker: str
+    format: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What is known of a file without reading it, and the hash of its bytes once it was read."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewChunk:
+    """A chunk to be stored; line, page and heading follow from the text map."""
+
+    start: int
+    end: int
+    heading: str
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """What a reader made of a file."""
+
+    text: str
+    layout: Layout
+    format: str
+    title: str = ""
+    encoding: str = ""
+    n_pages: int = 0
+    reader: str = ""
+    """Name and version of the reader: another version reads the file again."""
+    partial: str = ""
+    """Why only a part was read; empty when all was."""
+
+
 def embedded_text(heading: str, text: str) -> str:
     """What is embedded for a chunk: its heading path, then its text. File names stay out, so renames cost nothing."""
     return f"{heading}\n{text}" if heading else text
+
+
+def chunk_sha256(heading: str, text: str) -> bytes:
+    """The key of a chunk's vector: the hash of what is embedded."""
+    return sha256(embedded_text(heading, text).encode("utf-8", "surrogatepass")).digest()

@@ -18,12 +18,12 @@ from localllm.rag import lease
 from localllm.rag.chunks import MAX_CHUNKS, Chunker
 from localllm.rag.embedding import embed_missing
 from localllm.rag.folders import Found, file_found, walk
-from localllm.rag.index import FileFacts, FileRow, Library
+from localllm.rag.index import Library
 from localllm.rag.progress import Cancelled, Progress, RootOffline, Skipped, Summary, SyncEvent
 from localllm.rag.reader_process import ReaderProcess
 from localllm.rag.readers import reader_name
 from localllm.rag.readers.limits import LIMITS, Unreadable
-from localllm.rag.rows import Root, TextMap
+from localllm.rag.rows import FileFacts, FileRow, Root, TextMap
 
 if TYPE_CHECKING:
     from localllm.engine.protocol import Cancel, Embedder

@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.limits import LIMITS, Unreadable
+from localllm.rag.rows import Extract
 
 VERSION = 1
 """Raised when readers give other text than before, so that documents are read again."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.limits import LIMITS
-from localllm.rag.rows import Heading, Kind, Layout
+from localllm.rag.rows import Extract, Heading, Kind, Layout
 
 
 class TextBuilder:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.limits import Unreadable
 from localllm.rag.readers.text import decoded
-from localllm.rag.rows import Heading, Layout
+from localllm.rag.rows import Extract, Heading, Layout
 
 _DEFINITION = re.compile(
     r"^(?P<indent>[ \t]*)(?:(?:export|public|private|protected|internal|static|final|abstract|async|default"

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.archive import Archive, attribute, local
 from localllm.rag.readers.builder import TextBuilder
 from localllm.rag.readers.limits import Unreadable
+from localllm.rag.rows import Extract
 
 _HEADING = re.compile(r"heading ?(\d)", re.IGNORECASE)
 

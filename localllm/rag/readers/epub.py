@@ -6,12 +6,12 @@ import posixpath
 from pathlib import Path
 from urllib.parse import unquote
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.archive import Archive, attribute, local
 from localllm.rag.readers.builder import TextBuilder
 from localllm.rag.readers.html import add_html
 from localllm.rag.readers.limits import Unreadable
 from localllm.rag.readers.text import decoded
+from localllm.rag.rows import Extract
 
 
 def read(path: Path) -> Extract:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.builder import TextBuilder
 from localllm.rag.readers.text import decoded
+from localllm.rag.rows import Extract
 
 _HIDDEN = {"script", "style", "noscript", "template", "svg", "head", "iframe", "object"}
 _BLOCKS = {

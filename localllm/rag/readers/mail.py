@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.builder import TextBuilder
 from localllm.rag.readers.html import add_html
+from localllm.rag.rows import Extract
 
 _FROM_LINE = re.compile(rb"^From .*\d{4}\r?$", re.MULTILINE)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.text import decoded
-from localllm.rag.rows import Heading, Layout
+from localllm.rag.rows import Extract, Heading, Layout
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _ATX = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$")

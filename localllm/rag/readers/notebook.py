@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.builder import TextBuilder
 from localllm.rag.readers.limits import Unreadable
 from localllm.rag.readers.markdown import headings_of
 from localllm.rag.readers.text import decoded
+from localllm.rag.rows import Extract
 
 _OUTPUT_CHARS = 2000
 """Of one output; the rest is seldom prose."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.builder import TextBuilder
 from localllm.rag.readers.limits import LIMITS, Unreadable
+from localllm.rag.rows import Extract
 
 _SCANNED_CHARS = 20
 """A page with fewer characters is taken for a picture."""

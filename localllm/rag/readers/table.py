@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.text import decoded
-from localllm.rag.rows import Layout
+from localllm.rag.rows import Extract, Layout
 
 
 def read(path: Path) -> Extract:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.limits import LIMITS, Unreadable
-from localllm.rag.rows import Layout
+from localllm.rag.rows import Extract, Layout
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from localllm.rag.index import Extract
 from localllm.rag.readers.archive import Archive, attribute, local
 from localllm.rag.readers.builder import TextBuilder
 from localllm.rag.readers.docx import core_title
 from localllm.rag.readers.limits import Unreadable
 from localllm.rag.readers.pptx import relations
+from localllm.rag.rows import Extract
 
 
 def read(path: Path) -> Extract:
