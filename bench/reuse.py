@@ -2,8 +2,9 @@
 
     python -m bench.reuse [--model FILE] [--tokens 2000] [--pairs 15]
 
-Second turn: time to first token against the prefill of the new tokens alone. Reopening: time to first token with the
-saved KV state against a cold prefill, and whether the answer is that of the chat that was never restarted.
+Second turn: time to first token against the prefill of as many new tokens behind the same context. Reopening: time to
+first token with the saved KV state against a cold prefill, and whether the answer is that of the chat that was never
+restarted.
 """
 
 from __future__ import annotations
@@ -48,28 +49,33 @@ def main() -> None:
         home = Path(folder)
         paths = Paths(home, home / "config.toml", ROOT)
         spec = EngineSpec(options.model, n_ctx=options.tokens + 1024, sessions_dir=paths.sessions, speculation="none")
-        engine = start_engine(spec, paths)
+        plain = EngineSpec(options.model, n_ctx=spec.n_ctx, speculation="none")
         new_tokens = 0
         for i in range(options.pairs):
-            # one chat of the asked length, then a second question
+            # one chat of the asked length, then a second question, in one engine that is never restarted
             first = Message(Role.USER, measure.words(options.tokens - 64, 1000 + i))
-            text, cold = run(engine, Request((first,), max_tokens=16, sampling=GREEDY, session=f"chat {i}"))
+            opening = Request((first,), max_tokens=16, sampling=GREEDY, session=f"chat {i}")
+            engine = start_engine(plain, paths)
+            text, cold = run(engine, opening)
             turn = (first, Message(Role.ASSISTANT, text), Message(Role.USER, measure.words(40, i)))
             follow = Request(turn, max_tokens=24, sampling=GREEDY, session=f"chat {i}")
             answer, warm = run(engine, follow)
             new_tokens = warm.prompt_tokens - warm.cached_tokens
-            # the prefill of as many new tokens alone, in an empty context
-            alone = measure.words(new_tokens, 2000 + i)
-            _, base = run(engine, Request(prompt=alone, max_tokens=1, sampling=GREEDY))
+            # the prefill of as many new tokens behind the same context, with nothing else to do
+            other = (*turn[:2], Message(Role.USER, measure.words(40, 5000 + i)))
+            _, base = run(engine, Request(other, max_tokens=1, sampling=GREEDY))
             scale = (base.prompt_tokens - base.cached_tokens) / new_tokens
             second.append(warm.first_token_seconds / (base.first_token_seconds / scale))
-            # the same second turn after a restart
-            _, _ = run(engine, Request((first,), max_tokens=16, sampling=GREEDY, session=f"chat {i}"))
+            engine.close()
+            # the same chat, closed after its first turn and opened again
+            engine = start_engine(spec, paths)
+            same_text, _ = run(engine, opening)
             engine.close()
             engine = start_engine(spec, paths)
             again, restored = run(engine, follow)
+            engine.close()
             reopened.append(restored.first_token_seconds / cold.first_token_seconds)
-            same += again == answer
+            same += (text, answer) == (same_text, again)
             print(
                 f"{i:>3}  second turn {warm.first_token_seconds:.3f} s for {new_tokens} of {warm.prompt_tokens} tokens "
                 f"(ratio {second[-1]:.2f}); reopened {restored.first_token_seconds:.3f} s against "
@@ -77,7 +83,6 @@ def main() -> None:
                 f"{again == answer}",
                 flush=True,
             )
-        engine.close()
     print(f"second turn / prefill of the new tokens alone: {statistics.median(second):.3f} (median of {len(second)})")
     print(f"reopened / cold prefill: {statistics.median(reopened):.3f}; same answer {same} of {len(reopened)}")
     write("reuse", [{"second_turn": second, "reopened": reopened, "same_answer": same, "new_tokens": new_tokens}])
