@@ -16,11 +16,10 @@ is optimal by SpecDec++, arXiv 2405.19715; batch-cost curves for this choice wer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 from localllm.engine.acceptance import Acceptance
 from localllm.engine.costs import CostTable
+from localllm.engine.draft_source import AheadReader, DraftSource, Reader, StepwiseDrafter
 from localllm.engine.ledger import Ledger
 from localllm.engine.lengths import best_length, best_plan, best_prefix, expected_accepted, worth_going_on
 from localllm.engine.protocol import Draft, Drafter
@@ -28,21 +27,14 @@ from localllm.events import Speculation
 
 _NOTHING = Draft()
 
-MAX_DRAFT = 64
-"""Longest draft ever sent to the target."""
-
 _MARGIN = 1.03
 """Speculation must promise this much more than plain decoding: estimates are noisy, plain decoding is certain."""
 _WARY_MARGIN = 1.05
 """And as much again of a free draft: matches come by chance too, and no model stands behind their confidence."""
-_FORGIVE = 0.99
-"""Per token: how fast broken promises are forgotten."""
 _REFRESH = 48
 """Speculative steps in a row after which one plain step is taken, so that the yardstick stays measured."""
 _FIRST_PLAIN = 2
 """Plain steps that are taken before any other, so that gains are against today's speed, not that of the calibration."""
-_FIRST_PROBE, _LAST_PROBE = 32, 4096
-"""Tokens between probes: doubled after each that promised nothing, reset by a gain."""
 _SOON, _PROMISING = 16, 128
 """Tokens to wait while the few trials leave room for a gain: with money in the ledger, and without."""
 _PROBE_LENGTH = 4
@@ -54,95 +46,6 @@ _GUESS = 0.25
 """Cost of a draft token in plain steps where it was never measured."""
 
 
-@runtime_checkable
-class StepwiseDrafter(Drafter, Protocol):
-    """A drafter whose tokens cost time, so that it is asked for one after the other."""
-
-    @property
-    def evaluated(self) -> int:
-        """Tokens that the last proposal really cost; what was left over from an earlier draft costs nothing."""
-        ...
-
-    def lag(self, context: Sequence[int]) -> int:
-        """Tokens of `context` that it would have to read first."""
-        ...
-
-    def propose_while(self, context: Sequence[int], k: int, go_on: Callable[[Sequence[float]], bool]) -> list[int]:
-        """At most `k` tokens, as long as `go_on` (given the confidences so far) says so; it always drafts one."""
-        ...
-
-
-@runtime_checkable
-class AheadReader(Protocol):
-    """A drafter that has to read a prompt before it can draft, and may do so in idle time."""
-
-    def read_ahead(self, prompt: Sequence[int], go_on: Callable[[], bool]) -> None:
-        """Read what the next prompt begins with, for as long as `go_on` says so."""
-        ...
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """A drafter that copies from texts beside the prompt."""
-
-    def read(self, corpus: Sequence[Sequence[int]]) -> None:
-        """Token ids of the texts that the next answer may copy from."""
-        ...
-
-
-@dataclass(slots=True)
-class _Source:
-    drafter: Drafter
-    acceptance: Acceptance
-    stepwise: StepwiseDrafter | None
-    reader: Reader | None
-    proposal: list[int] = field(default_factory=list)
-    """Tokens proposed and not yet compared with what the target emitted."""
-    confidences: list[float] = field(default_factory=list)
-    drafted: int = 0
-    wait: int = _FIRST_PROBE
-    """Tokens until the next probe."""
-    interval: int = _FIRST_PROBE
-    promised: Sequence[float] = ()
-    """Tokens expected to be accepted of the proposal, by the length that is sent."""
-    hoped: float = 0.0
-    kept: float = 0.0
-    """Tokens that the last few drafts promised, and that were accepted; both fade."""
-
-    def kept_promises(self) -> float:
-        """At most 1: whole drafts tell what single tokens don't, that a text no longer follows its sources."""
-        return min((self.kept + 2.0) / (self.hoped + 2.0), 1.0)
-
-    def note_sent(self, drafted: int, accepted: int) -> None:
-        if drafted and len(self.promised) >= drafted:
-            self.hoped = 0.75 * self.hoped + self.promised[drafted - 1]
-            self.kept = 0.75 * self.kept + accepted
-
-    def ask(self, context: Sequence[int], limit: int) -> None:
-        self.proposal = self.drafter.propose(context, limit)
-        self.confidences = list(self.drafter.confidence()) if self.proposal else []
-
-    def wait_again(self, probe: bool, longest: int = _LAST_PROBE) -> None:
-        """Back off after a probe; start over once a gain is expected."""
-        longest = max(_FIRST_PROBE, min(longest, _LAST_PROBE))
-        self.interval = min(2 * self.interval, longest) if probe else _FIRST_PROBE
-        self.wait = self.interval
-
-    def score(self, emitted: Sequence[int]) -> None:
-        """Compare the proposal with the target's own tokens, whether or not it was sent: each is a free trial."""
-        done = 0
-        for token in emitted:
-            if done == len(self.proposal):
-                break
-            hit = self.proposal[done] == token
-            self.acceptance.observe(self.confidences[done], hit)
-            if not hit:
-                done = len(self.proposal)
-                break
-            done += 1
-        del self.proposal[:done], self.confidences[:done]
-
-
 class Controller:
     """Chooses drafter and length for one sequence; costs, acceptance and ledger may be shared between sequences.
 
@@ -152,7 +55,7 @@ class Controller:
         clock: Seconds, used to time the drafters.
         ledger: The regret ledger.
         acceptance: Records by drafter name; missing ones are added.
-        max_draft: Longest draft.
+        max_draft: Longest draft; None means as long as the cost table reaches.
         on_close: Called once when it is closed, to store what was learned.
     """
 
@@ -164,7 +67,7 @@ class Controller:
         clock: Callable[[], float],
         ledger: Ledger | None = None,
         acceptance: dict[str, Acceptance] | None = None,
-        max_draft: int = MAX_DRAFT,
+        max_draft: int | None = None,
         on_close: Callable[[], object] | None = None,
     ) -> None:
         self.costs = costs
@@ -173,7 +76,7 @@ class Controller:
         self._clock = clock
         self._on_close = on_close
         self._sources = [
-            _Source(
+            DraftSource(
                 d,
                 self.acceptance.setdefault(d.name, Acceptance()),
                 d if isinstance(d, StepwiseDrafter) else None,
@@ -181,7 +84,8 @@ class Controller:
             )
             for d in drafters
         ]
-        self._max_draft = min(max_draft, costs.max_batch - 1)
+        longest = costs.max_batch - 1
+        self._max_draft = longest if max_draft is None else min(max_draft, longest)
         self._remaining = 0
         self._since_plain = 0
         self._draft_seconds = 0.0
@@ -293,10 +197,7 @@ class Controller:
             self._sources[self._source].drafted += drafted
             self._sources[self._source].note_sent(drafted, accepted)
         for i, source in enumerate(self._sources):
-            source.score(emitted)
-            source.wait -= len(emitted)
-            source.hoped *= _FORGIVE ** len(emitted)
-            source.kept *= _FORGIVE ** len(emitted)
+            source.grew(emitted)
             source.drafter.observe(emitted, accepted if i == self._source else 0)
 
     def plain_seconds(self, n_past: int) -> float:
@@ -355,7 +256,7 @@ class Controller:
 
     def _draft_stepwise(
         self,
-        source: _Source,
+        source: DraftSource,
         drafter: StepwiseDrafter,
         context: Sequence[int],
         limit: int,

@@ -1,0 +1,115 @@
+"""Sources of drafts as the controller sees them: a drafter, its record, and when to try it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from localllm.engine.acceptance import Acceptance
+from localllm.engine.protocol import Drafter
+
+_FIRST_PROBE, _LAST_PROBE = 32, 4096
+"""Tokens between probes: doubled after each that promised nothing, reset by a gain."""
+_FORGIVE = 0.99
+"""Per token: how fast broken promises are forgotten."""
+
+
+@runtime_checkable
+class StepwiseDrafter(Drafter, Protocol):
+    """A drafter whose tokens cost time, so that it is asked for one after the other."""
+
+    @property
+    def evaluated(self) -> int:
+        """Tokens that the last proposal really cost; what was left over from an earlier draft costs nothing."""
+        ...
+
+    def lag(self, context: Sequence[int]) -> int:
+        """Tokens of `context` that it would have to read first."""
+        ...
+
+    def propose_while(self, context: Sequence[int], k: int, go_on: Callable[[Sequence[float]], bool]) -> list[int]:
+        """At most `k` tokens, as long as `go_on` (given the confidences so far) says so; it always drafts one."""
+        ...
+
+
+@runtime_checkable
+class AheadReader(Protocol):
+    """A drafter that has to read a prompt before it can draft, and may do so in idle time."""
+
+    def read_ahead(self, prompt: Sequence[int], go_on: Callable[[], bool]) -> None:
+        """Read what the next prompt begins with, for as long as `go_on` says so."""
+        ...
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A drafter that copies from texts beside the prompt."""
+
+    def read(self, corpus: Sequence[Sequence[int]]) -> None:
+        """Token ids of the texts that the next answer may copy from."""
+        ...
+
+
+@dataclass(slots=True)
+class DraftSource:
+    """One drafter and what was learned about it lately."""
+
+    drafter: Drafter
+    acceptance: Acceptance
+    stepwise: StepwiseDrafter | None
+    reader: Reader | None
+    proposal: list[int] = field(default_factory=list)
+    """Tokens proposed and not yet compared with what the target emitted."""
+    confidences: list[float] = field(default_factory=list)
+    drafted: int = 0
+    wait: int = _FIRST_PROBE
+    """Tokens until the next probe."""
+    interval: int = _FIRST_PROBE
+    promised: Sequence[float] = ()
+    """Tokens expected to be accepted of the proposal, by the length that is sent."""
+    hoped: float = 0.0
+    kept: float = 0.0
+    """Tokens that the last few drafts promised, and that were accepted; both fade."""
+
+    def kept_promises(self) -> float:
+        """At most 1: whole drafts tell what single tokens don't, that a text no longer follows its sources."""
+        return min((self.kept + 2.0) / (self.hoped + 2.0), 1.0)
+
+    def note_sent(self, drafted: int, accepted: int) -> None:
+        """A draft was sent to the target."""
+        if drafted and len(self.promised) >= drafted:
+            self.hoped = 0.75 * self.hoped + self.promised[drafted - 1]
+            self.kept = 0.75 * self.kept + accepted
+
+    def ask(self, context: Sequence[int], limit: int) -> None:
+        """Let the drafter propose at most `limit` tokens that may follow."""
+        self.proposal = self.drafter.propose(context, limit)
+        self.confidences = list(self.drafter.confidence()) if self.proposal else []
+
+    def wait_again(self, probe: bool, longest: int = _LAST_PROBE) -> None:
+        """Back off after a probe; start over once a gain is expected."""
+        longest = max(_FIRST_PROBE, min(longest, _LAST_PROBE))
+        self.interval = min(2 * self.interval, longest) if probe else _FIRST_PROBE
+        self.wait = self.interval
+
+    def score(self, emitted: Sequence[int]) -> None:
+        """Compare the proposal with the target's own tokens, whether or not it was sent: each is a free trial."""
+        done = 0
+        for token in emitted:
+            if done == len(self.proposal):
+                break
+            hit = self.proposal[done] == token
+            self.acceptance.observe(self.confidences[done], hit)
+            if not hit:
+                done = len(self.proposal)
+                break
+            done += 1
+        del self.proposal[:done], self.confidences[:done]
+
+    def grew(self, emitted: Sequence[int]) -> None:
+        """The answer grew by these tokens, whoever proposed them."""
+        self.score(emitted)
+        self.wait -= len(emitted)
+        self.hoped *= _FORGIVE ** len(emitted)
+        self.kept *= _FORGIVE ** len(emitted)
