@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from textual.binding import Binding
 
 Place = Literal["anywhere", "prompt", "transcript", "chats"]
 KEY_SETS = ("default", "vim", "emacs")
+UNBOUND = "f24"
+"""Stands for no key, in bindings that the user may give one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A key set, and what the user changed in it."""
+
+    name: str = "default"
+    """One of `KEY_SETS`."""
+    own: Mapping[str, str] = field(default_factory=dict)
+    """Keys by action, separated by commas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +47,16 @@ class Action:
     hint: str = ""
     """Short name in the row of hints; empty keeps it out."""
 
-    def keys_in(self, key_set: str) -> str:
-        """The keys in one of `KEY_SETS`."""
+    def keys_in(self, key_set: str | Keys) -> str:
+        """The keys in one of `KEY_SETS`, or those that the user chose."""
+        if isinstance(key_set, Keys):
+            return key_set.own.get(self.id) or self.keys_in(key_set.name)
         other = {"vim": self.vim, "emacs": self.emacs}.get(key_set, "")
         return other or self.keys
+
+    def key_list(self, key_set: str | Keys) -> list[str]:
+        """The keys one by one."""
+        return [key for key in self.keys_in(key_set).split(",") if key]
 
 
 ACTIONS: tuple[Action, ...] = (
@@ -98,6 +116,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("inspect", "What the model was sent", "App", "f2", slash="prompt"),
     Action("theme", "Light or dark", "App", "ctrl+t", emacs="f6", slash="theme"),
     Action("key_set", "Change the key set", "App", slash="keys", argument="default|vim|emacs"),
+    Action("rebind", "Change the key of an action", "App", slash="rebind"),
     Action("system", "Instructions for this chat", "App", slash="system", argument="TEXT"),
     Action("model", "Switch the model", "App", "f3", slash="model", argument="NAME"),
     Action("presets", "Presets: use one, save this chat as one", "App", "f7", slash="preset", argument="NAME"),
@@ -115,9 +134,16 @@ def bindings(where: Place) -> list[Binding]:
     """The bindings of one place, with the keys of the default set; `keymap` gives them others."""
     prefix = "" if where == "anywhere" else "screen."
     return [
-        Binding(a.keys, prefix + a.id, a.title, id=a.id, show=False, priority=where == "anywhere" and a.id not in SHY)
+        Binding(
+            a.keys or UNBOUND,
+            prefix + a.id,
+            a.title,
+            id=a.id,
+            show=False,
+            priority=where == "anywhere" and a.id not in SHY,
+        )
         for a in ACTIONS
-        if a.where == where and a.keys
+        if a.where == where
     ]
 
 
@@ -125,7 +151,12 @@ SHY = frozenset({"stop", "copy_selection"})
 """Actions whose keys the widget in focus may use first."""
 
 
-def keymap(key_set: str) -> dict[str, str]:
+def shared(one: Action, other: Action) -> bool:
+    """Whether the two must have different keys: in one place, or one of them everywhere."""
+    return one.where == other.where or any(a.where == "anywhere" and a.id not in SHY for a in (one, other))
+
+
+def keymap(key_set: str | Keys) -> dict[str, str]:
     """Binding ids to keys, for `App.set_keymap`."""
     return {a.id: a.keys_in(key_set) for a in ACTIONS if a.keys_in(key_set) != a.keys}
 
@@ -153,7 +184,7 @@ def key_name(key: str) -> str:
     return "+".join([*(m.capitalize() for m in modifiers), name])
 
 
-def key_names(action: Action, key_set: str = "default", most: int = 9) -> str:
+def key_names(action: Action, key_set: str | Keys = "default", most: int = 9) -> str:
     """The keys of an action for people, such as ``Ctrl+K, Ctrl+P``."""
     keys = [key for key in action.keys_in(key_set).split(",") if key]
     return ", ".join(key_name(key) for key in keys[:most])
@@ -178,7 +209,8 @@ def as_markdown() -> str:
         "# Keys",
         "",
         "Made from the app's own list of actions; a test keeps this page and the app in step. Every action is also in",
-        "the palette (Ctrl+K), and every one with a slash command can be typed. `/keys vim` changes the key set.",
+        "the palette (Ctrl+K), and every one with a slash command can be typed. `/keys vim` changes the key set, and",
+        "`/rebind` the keys of single actions: they are kept in `keys.toml` beside the settings, one line per action.",
     ]
     for group in GROUPS:
         lines += ["", f"## {group}", "", "| action | default | vim | emacs | command |", "|---|---|---|---|---|"]

@@ -15,8 +15,9 @@ from localllm.assistant import Assistant
 from localllm.errors import LocalLLMError
 from localllm.history import History
 from localllm.settings import Paths, Settings, find_paths, load_settings, private_folder
-from localllm_tui.actions import keymap
+from localllm_tui.actions import Keys, keymap
 from localllm_tui.engine_news import load_in_thread
+from localllm_tui.own_keys import read_own_keys
 from localllm_tui.screens.chat import ChatScreen
 from localllm_tui.screens.palette import Everything
 from localllm_tui.themes import OWN, with_markdown_colours
@@ -52,7 +53,7 @@ class LocalLLMApp(App[int]):
         self.theme = settings.theme if settings.theme in self.available_themes else OWN[0].name
         if settings.reduced_motion:
             self.animation_level = "none"
-        self.set_keymap(keymap(settings.keys))
+        self.set_keymap(keymap(Keys(settings.keys, read_own_keys(paths)[0])))
 
     def get_css_variables(self) -> dict[str, str]:
         """Theme variables, those of Markdown included, whatever the theme."""

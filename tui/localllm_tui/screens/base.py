@@ -14,9 +14,11 @@ from textual.widgets import Static, TextArea
 from localllm.errors import LocalLLMError
 from localllm.events import Role
 from localllm.history import ChatOptions, MessageState, StoredMessage
+from localllm_tui.actions import Keys
 from localllm_tui.conversation import Conversation
 from localllm_tui.engine_news import one_line
 from localllm_tui.markdown.clean import clean_line
+from localllm_tui.own_keys import read_own_keys
 from localllm_tui.turn import Turn
 from localllm_tui.widgets.chat_list import ChatList
 from localllm_tui.widgets.hints import Hints
@@ -48,6 +50,7 @@ class ChatBase(Screen[None]):
         self.settings = settings
         self.paths = paths
         self.key_set = settings.keys
+        self.own_keys, self.keys_problem = read_own_keys(paths)
         self.conversation = Conversation(assistant)
         self.turn: Turn | None = None
         self.queue: list[str] = []
@@ -59,6 +62,11 @@ class ChatBase(Screen[None]):
         """Messages of the branch before the first one on the screen."""
         self._aside = ""
         self._draft_timer: Timer | None = None
+
+    @property
+    def keys(self) -> Keys:
+        """The keys that hold now."""
+        return Keys(self.key_set, self.own_keys)
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 

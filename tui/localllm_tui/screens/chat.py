@@ -12,7 +12,7 @@ from textual.widgets import OptionList, Static
 from localllm.errors import LocalLLMError
 from localllm.events import Role
 from localllm_tui.actions import bindings
-from localllm_tui.screens.doing_rules import DoingRules
+from localllm_tui.screens.doing_keys import DoingKeys
 from localllm_tui.widgets.chat_list import ChatList
 from localllm_tui.widgets.gauges import Gauges
 from localllm_tui.widgets.hints import Hints
@@ -22,7 +22,7 @@ from localllm_tui.widgets.status_line import StatusLine
 from localllm_tui.widgets.transcript import Transcript
 
 
-class ChatScreen(DoingRules):
+class ChatScreen(DoingKeys):
     """Shows one chat and lets the user do everything."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("anywhere")]
@@ -45,7 +45,7 @@ class ChatScreen(DoingRules):
             with Horizontal(id="prompt-row"):
                 yield Static("›", id="prompt-mark", markup=False)
                 yield Prompt()
-            yield Hints(self.key_set)
+            yield Hints(self.keys)
         yield StatusLine()
 
     async def on_mount(self) -> None:
@@ -60,6 +60,8 @@ class ChatScreen(DoingRules):
             self.say(str(error), "error")
         await self.show_chat()
         self.set_focus(self.prompt)
+        if self.keys_problem:
+            self.say(self.keys_problem, "warning")
 
     def _recent_prompts(self) -> list[str]:
         """The user's last prompts over all chats, oldest first."""

@@ -32,7 +32,7 @@ class Doing(DoingChats):
 
     def action_help(self) -> None:
         """All actions and keys."""
-        self.app.push_screen(Help(self.key_set), self._from_help)
+        self.app.push_screen(Help(self.keys), self._from_help)
 
     def _from_help(self, action_id: str | None) -> None:
         if action_id in BY_ID:
@@ -184,10 +184,14 @@ class Doing(DoingChats):
         if n is None:
             return
         self.key_set = KEY_SETS[n]
-        self.app.set_keymap(keymap(self.key_set))
-        self.hints.key_set = self.key_set
-        self.hints.show(self.turn is not None)
+        self.use_keys()
         self._keep_setting("keys", self.key_set)
+
+    def use_keys(self) -> None:
+        """The keys of the set and the user's own hold from now on."""
+        self.app.set_keymap(keymap(self.keys))
+        self.hints.key_set = self.keys
+        self.hints.show(self.turn is not None)
 
     def _keep_setting(self, name: str, value: object) -> None:
         try:

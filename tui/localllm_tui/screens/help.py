@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.style import Style
 from textual.widgets import Static
 
-from localllm_tui.actions import ACTIONS, GROUPS, key_names
+from localllm_tui.actions import ACTIONS, GROUPS, Keys, key_names
 from localllm_tui.markdown.blocks import MUTED
 
 
@@ -21,7 +21,7 @@ class Help(ModalScreen[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "close", "Close", show=False)]
 
-    def __init__(self, key_set: str) -> None:
+    def __init__(self, key_set: str | Keys) -> None:
         super().__init__()
         self.key_set = key_set
 
@@ -49,7 +49,7 @@ class Help(ModalScreen[str | None]):
             self.dismiss(None)
 
 
-def help_text(key_set: str) -> Content:
+def help_text(key_set: str | Keys) -> Content:
     """All groups of actions."""
     lines: list[Content] = []
     for group in GROUPS:
@@ -58,7 +58,7 @@ def help_text(key_set: str) -> Content:
             if action.group != group:
                 continue
             keys = key_names(action, key_set, most=2) or f"/{action.slash}"
-            slash = f"  /{action.slash}" if action.slash and action.keys else ""
+            slash = f"  /{action.slash}" if action.slash and action.keys_in(key_set) else ""
             place = "  in the messages" if action.where == "transcript" else ""
             line = Content.styled(f"{keys:<20}", "bold") + Content(action.title) + Content.styled(place + slash, MUTED)
             lines.append(line.stylize(Style.from_meta({"@click": f"screen.do('{action.id}')"})))

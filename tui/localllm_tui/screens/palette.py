@@ -29,7 +29,7 @@ class Everything(Provider):
         """Before anything is typed: the actions."""
         for action in ACTIONS:
             if action.id not in HIDDEN:
-                keys = key_names(action, self.chat_screen.key_set, most=1)
+                keys = key_names(action, self.chat_screen.keys, most=1)
                 yield DiscoveryHit(action.title, partial(self.chat_screen.run_by_id, action.id), help=keys or None)
 
     async def search(self, query: str) -> Hits:
@@ -38,7 +38,7 @@ class Everything(Provider):
         for action in ACTIONS:
             score = max(matcher.match(action.title), matcher.match(action.slash) if action.slash else 0)
             if score > 0 and action.id not in HIDDEN:
-                keys = key_names(action, screen.key_set, most=1)
+                keys = key_names(action, screen.keys, most=1)
                 call = partial(screen.run_by_id, action.id)
                 yield Hit(score + 0.5, matcher.highlight(action.title), call, help=keys or None)
         for chat in screen.conversation.kept.chats(limit=500):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from localllm_tui.actions import BY_ID, key_names
+from localllm_tui.actions import BY_ID, Keys, key_names
 from localllm_tui.widgets.message_head import link
 
 HINTS = ("stop", "send", "new_line", "palette", "help", "new_chat", "toggle_chats")
@@ -17,7 +17,7 @@ class Hints(Static):
 
     auto_links = False
 
-    def __init__(self, key_set: str) -> None:
+    def __init__(self, key_set: str | Keys) -> None:
         super().__init__(id="hints", markup=False)
         self.key_set = key_set
         self.busy = False
