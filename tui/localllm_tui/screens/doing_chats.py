@@ -36,7 +36,7 @@ class DoingChats(DoingMessages):
             self.toggle_class("-hide-chats")
             shown = not self.has_class("-hide-chats")
         if shown:
-            self.call_after_refresh(self.chat_list.search)
+            self.chat_list.search()
         else:
             self.set_focus(self.prompt)
 
@@ -46,7 +46,7 @@ class DoingChats(DoingMessages):
         self.remove_class("-hide-chats")
         if self.has_class("-w80") or self.has_class("-w0"):
             self.add_class("-show-chats")
-        self.call_after_refresh(self.chat_list.search, words)
+        self.chat_list.search(words)
 
     def action_rename(self) -> None:
         """Another title."""

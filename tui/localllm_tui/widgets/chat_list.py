@@ -86,7 +86,10 @@ class ChatList(Vertical):
         """Go to the search field."""
         field = self.query_one(Input)
         field.value = words
-        field.focus()
+        if field.focusable:
+            self.screen.set_focus(field)  # at once: the next key may be on its way
+        else:
+            self.call_after_refresh(field.focus)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Search as you type."""
