@@ -132,10 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         cut = file.cuts.pop(0) if file.cuts else None
         piece = body if cut is None else body[:cut]
+        self.state.sent += len(piece)  # before: a client that has it all looks at this number at once
         try:
             self.wfile.write(piece)
             self.wfile.flush()
-            self.state.sent += len(piece)
             if cut is not None:
                 if file.stall is not None:
                     file.stall.wait(20)
