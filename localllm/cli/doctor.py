@@ -152,13 +152,9 @@ def processor() -> Finding:
 
 def memory() -> Finding:
     """RAM, and whether huge pages may be used for the weights."""
-    total = available = 0
-    table = Path("/proc/meminfo")
-    if table.exists():
-        rows = dict(line.split(":", 1) for line in table.read_text().splitlines() if ":" in line)
-        total, available = (int(rows[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
-    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    from localllm.models.ram import available_memory, total_memory
+
+    total, available = total_memory(), available_memory()
     pages = _huge_pages()
     parts = [f"{_gib(available)} of {_gib(total)} free" if available else f"{_gib(total)}" if total else "unknown"]
     if pages:

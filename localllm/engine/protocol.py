@@ -40,7 +40,7 @@ class EngineSpec:
     """0 means physical cores."""
     n_batch: int = 512
     kv_type: str = "f16"
-    """Type of the K cache: ``f16``, ``q8_0``, ``q4_0``."""
+    """Type of the K cache: ``f16``, ``q8_0``, ``q4_0``, ``f32``."""
     kv_type_v: str = ""
     """Type of the V cache; empty means that of K."""
     flash_attention: Literal["auto", "on", "off"] = "auto"
@@ -210,18 +210,6 @@ class Cancel(Protocol):
         ...
 
 
-class Tokenizer(Protocol):
-    """Counts and cuts text as one model does."""
-
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of plain text: special tokens in it are treated as text, none are added."""
-        ...
-
-    def count_tokens(self, text: str) -> int:
-        """`len(self.tokenize(text))`."""
-        ...
-
-
 class Embedder(Protocol):
     """Turns text into vectors."""
 
@@ -283,7 +271,7 @@ class Engine(Protocol):
         ...
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of plain text, without special tokens."""
+        """Token ids of plain text: special tokens in it are treated as text, none are added."""
         ...
 
     def count_tokens(self, text: str) -> int:

@@ -57,7 +57,6 @@ class Quick:
         lib = ctypes.PyDLL(C._lib._name, handle=C._lib._handle)
         pointer, token = ctypes.c_void_p, ctypes.c_int32
         self.get_logits = _bind(lib, "llama_get_logits", [pointer], pointer)
-        self.get_embeddings = _bind(lib, "llama_get_embeddings", [pointer], pointer)
         self.get_embeddings_seq = _bind(lib, "llama_get_embeddings_seq", [pointer, ctypes.c_int32], pointer)
         self.sampler_apply = _bind(lib, "llama_sampler_apply", [pointer, pointer], None)
         self.is_eog = _bind(lib, "llama_vocab_is_eog", [pointer, token], ctypes.c_bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class Model:
             params.progress_callback = C.llama_progress_callback(lambda fraction, _user: bool(on_progress(fraction)))
             keep.append(params.progress_callback)
         with log.capture() as lines:
-            self._pointer = C.llama_model_load_from_file(str(path).encode(), params)
+            self._pointer = C.llama_model_load_from_file(os.fsencode(path), params)
         if not self._pointer:
             reason = log.first_error() or "llama.cpp gave no reason"
             raise ModelLoadFailed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def quantize_file(
     part = target.with_name(target.name + ".part")
     try:
         with log.capture():
-            code = C.llama_model_quantize(str(source).encode(), str(part).encode(), ctypes.byref(params))
+            code = C.llama_model_quantize(os.fsencode(source), os.fsencode(part), ctypes.byref(params))
         if code:
             reason = log.first_error() or f"code {code}"
             raise ModelError(f"{source.name} could not be converted to {file_type}: {reason}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -66,10 +65,6 @@ class Vocab:
             if n >= 0:
                 return self._buffer.raw[:n]
             self._buffer = ctypes.create_string_buffer(-n)  # some pieces are longer than any fixed buffer
-
-    def detokenize(self, tokens: Sequence[int]) -> str:
-        """The text of these tokens, control tokens left out."""
-        return b"".join(map(self.piece, tokens)).decode("utf-8", "replace")
 
     @cached_property
     def eog(self) -> frozenset[int]:

