@@ -239,7 +239,7 @@ class Generation:
             self._job.notes.append("The token budget ran out: the answer was closed early, its end may be filler.")
             return way
         # Look again before the way out can have grown beyond the budget: one token may open an object or a date.
-        self._close_check = left - max(1, (room - 3 * self._close_margin) // 2)
+        self._close_check = left - max(1, (room - self._close_margin) // 3)
         return []
 
     def _draft(self) -> Sequence[int]:
