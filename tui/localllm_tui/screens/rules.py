@@ -137,6 +137,7 @@ class VerdictScreen(ModalScreen[str | None]):
     VerdictScreen .dialog { max-height: 85%; width: 80%; max-width: 100; }
     VerdictScreen VerticalScroll { height: auto; max-height: 24; scrollbar-size-vertical: 1; }
     VerdictScreen #verdict-text { height: auto; }
+    VerdictScreen HintRow { height: auto; margin: 1 0 0 0; }
     """
 
     def __init__(self, verdict: Verdict, text: str, *, can_repair: bool = False, trail: Content = NO_TRAIL) -> None:
