@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -20,6 +21,7 @@ from localllm_tui.engine_news import load_in_thread
 from localllm_tui.own_keys import read_own_keys
 from localllm_tui.screens.chat import ChatScreen
 from localllm_tui.screens.palette import Everything
+from localllm_tui.settle import settle
 from localllm_tui.themes import OWN, with_markdown_colours
 
 if TYPE_CHECKING:
@@ -86,6 +88,8 @@ class LocalLLMApp(App[int]):
     def on_mount(self) -> None:
         """The model loads while the screen is usable."""
         load_in_thread(self.assistant, self.screen.post_message)
+        if not self.is_headless:
+            self.call_after_refresh(threading.Thread(target=settle, name="localllm-settle", daemon=True).start)
 
 
 def run() -> int:
