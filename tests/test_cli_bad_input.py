@@ -243,17 +243,32 @@ def test_ctrl_c_while_the_program_starts_shows_no_traceback_of_ours(env: dict[st
         assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal there")
 def test_ctrl_c_while_waiting_for_input_exits_130(env: dict[str, str]) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"half a question")
     process = subprocess.Popen(
         [sys.executable, "-m", "localllm_tui", "ask"],
-        stdin=subprocess.PIPE,
+        stdin=read_end,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=env,
         cwd=env["PYTHONPATH"],
         text=True,
     )
-    time.sleep(1.5)
+    while unread(read_end) and process.poll() is None:  # once it has taken this, it waits for the rest
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
+    os.close(read_end)
+    os.close(write_end)
     assert (process.returncode, out, err.strip()) == (130, "", "")
+
+
+def unread(pipe: int) -> int:
+    """Bytes in a pipe that nobody has taken yet."""
+    import fcntl
+    import termios
+
+    (n,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0)))
+    return int(n)
