@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -39,6 +38,7 @@ def command(
     Plain decoding, without drafts. The median of all runs is shown with the lowest and the highest.
     """
     from localllm.engine import measure
+    from localllm.engine.threads import processor_name
     from localllm.open import open_engine
 
     try:
@@ -59,7 +59,7 @@ def command(
             results.append(measure.measure_embeddings(engine.embedder, texts, runs))
     finally:
         engine.close()
-    machine = {"system": platform.platform(), "processor": _processor(), "python": platform.python_version()}
+    machine = {"system": platform.platform(), "processor": processor_name(), "python": platform.python_version()}
     if as_json:
         rows = [asdict(r) | {"median": r.median, "low": r.low, "high": r.high} for r in results]
         print_json({"localllm": __version__, "machine": machine, "engine": info, "results": rows})
@@ -67,11 +67,3 @@ def command(
     click.echo(f"{machine['processor']}, {machine['system']}")
     for r in results:
         click.echo(f"{r.name:<12} {r.median:>10,.2f} {r.unit:<9} ({r.low:,.2f} to {r.high:,.2f}, {len(r.runs)} runs)")
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

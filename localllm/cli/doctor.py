@@ -126,14 +126,14 @@ def full_text() -> Finding:
 
 def processor() -> Finding:
     """Model and cores; instructions that the processor has and this build leaves lying."""
-    name, flags = platform.processor() or platform.machine(), set()
+    from localllm.engine.threads import processor_name
+
+    name, flags = processor_name(), set()
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text("utf-8", "replace").splitlines():
             key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                name = value.strip()
-            elif key.strip() == "flags":
+            if key.strip() == "flags":
                 flags |= set(value.split())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     unused = []

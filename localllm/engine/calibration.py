@@ -19,6 +19,7 @@ from pathlib import Path
 from localllm.engine.acceptance import Acceptance
 from localllm.engine.costs import CostTable
 from localllm.engine.ledger import Ledger
+from localllm.engine.threads import processor_name
 from localllm.errors import SettingsError
 from localllm.settings import private_folder
 
@@ -36,11 +37,7 @@ class Calibration:
 
 def machine_id() -> str:
     """Names this machine as far as speed goes: processor, cores, system."""
-    model = platform.processor()
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return f"{platform.node()}|{platform.system()}|{platform.machine()}|{model}|{os.cpu_count()}"
+    return f"{platform.node()}|{platform.system()}|{platform.machine()}|{processor_name()}|{os.cpu_count()}"
 
 
 class CalibrationStore:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Literal
 
@@ -142,7 +142,9 @@ class LlamaEmbedder:
             shares[k].append(i)
             loads[k] += len(ids[i])
         work = zip(self._contexts, shares, strict=True)
-        for future in [self._pool.submit(self._evaluate_some, context, ids, share, rows) for context, share in work]:
+        futures = [self._pool.submit(self._evaluate_some, context, ids, share, rows) for context, share in work]
+        wait(futures)  # all of them, also where one fails: the contexts are used again
+        for future in futures:
             future.result()
 
     @staticmethod

@@ -114,7 +114,11 @@ def load_model(spec: EngineSpec, plan: Plan, on_progress: Progress | None = None
             kv_type_v=spec.kv_type_v,
             flash_attention=spec.flash_attention,
         )
-        _warm_up(backend)
+        try:
+            _warm_up(backend)
+        except BaseException:
+            backend.close()
+            raise
     except BaseException:
         model.close()
         raise

@@ -73,7 +73,12 @@ class LocalEngine:
         self._sessions: SessionStore | None = None
         if spec.sessions_dir is not None and not self._model.recurrent:
             self._sessions = SessionStore(spec.sessions_dir, spec.sessions_max_bytes, self._state_fingerprint())
-        self._controller = self._make_controller()
+        try:
+            self._controller = self._make_controller()
+        except BaseException:  # a draft model that does not fit, say: the target must not stay in memory for it
+            self._backend.close()
+            self._model.close()
+            raise
         self._info = self._make_info(time.perf_counter() - started)
         if on_progress is not None:
             on_progress(1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import statistics
 import sys
 import time
@@ -58,6 +59,15 @@ def _cpu_quota(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return 0 if quota == "max" else max(1, -(-int(quota) // int(period)))
     except (OSError, ValueError, ZeroDivisionError):
         return 0
+
+
+def processor_name() -> str:
+    """The processor as its maker calls it, as far as the system says."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:  # noqa: PTH123
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def machine_is_busy() -> bool:
