@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +30,17 @@ STORY = Request((Message(Role.USER, "Tell a long story."),), max_tokens=400, sam
 
 
 def spec_for(folder: Path) -> EngineSpec:
-    return EngineSpec(CHAT, embedder=EMBEDDER if EMBEDDER.exists() else None, n_ctx=4096, sessions_dir=folder / "s")
+    """Without speculation, whose calibration takes a second of every first start."""
+    embedder = EMBEDDER if EMBEDDER.exists() else None
+    return EngineSpec(CHAT, embedder=embedder, n_ctx=4096, sessions_dir=folder / "s", speculation="none")
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerEngine]:
     need(CHAT)
     folder = tmp_path_factory.mktemp("worker")
-    with WorkerEngine(spec_for(folder), folder / "logs" / "worker.log") as engine:
+    spec = replace(spec_for(folder), speculation="auto")
+    with WorkerEngine(spec, folder / "logs" / "worker.log") as engine:
         yield engine
 
 
