@@ -140,9 +140,9 @@ def answers(
         refused.append(made.refused)
         texts = [p.text for p in grounded.passages]
         if extractive:
-            for a, b in sentence_spans(re.sub(r" ?\[\d+\]", "", made.text)):
+            for line in made.text.splitlines():  # one chosen sentence each
                 sentences += 1
-                words = plain(re.sub(r" ?\[\d+\]", "", made.text)[a:b])
+                words = plain(re.sub(r" ?\[\d+\]$", "", line))
                 unsupported += not any(words in plain(t) for t in texts)
         elif not made.refused:
             checked = check(made.text, grounded.passages, question=row.text, embedder=embedder)
