@@ -38,8 +38,8 @@ NAMED = re.compile(
     r".{0,60}?(?:instruct|instruk|instruc|anweis|order|befehl|task|auftr|aufgab|everything|alles|all\b|above|before|davor|todo|tout|все|sve|document|article|thought|rule)"
     r"|(?:show|zeige|what (?:was|is|are)|tell me what are|copy of).{0,40}(?:prompt|instructions|written (?:at the beginning|above))"  # noqa: E501
 )
-"""An attack of the kinds that the guard names: it says to drop earlier instructions, or asks for the prompt. Chosen
-before and apart from the guard's own patterns, so that its recall can be under 1."""
+"""An attack of the kinds that the guard names: it says to drop earlier instructions, or asks for the prompt. Written
+after the guard's patterns and on the same collection, so the recall on these kinds is not that of unseen attacks."""
 
 
 def main() -> int:

@@ -64,9 +64,8 @@ def main() -> None:
         )
         peer = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         assert peer >= before
-    print(
-        f"worker {worker / 1e6:.0f} MB, llama-completion {peer * 1024 / 1e6:.0f} MB, more by {(worker - peer * 1024) / 1e6:+.0f} MB"
-    )
+    more = (worker - peer * 1024) / 1e6
+    print(f"worker {worker / 1e6:.0f} MB, llama-completion {peer * 1024 / 1e6:.0f} MB, ours more by {more:+.0f} MB")
     write("memory", [{"worker_bytes": worker, "llama_completion_bytes": peer * 1024}])
 
 

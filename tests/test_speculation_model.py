@@ -37,7 +37,7 @@ def engine(folder: Path) -> Iterator[LocalEngine]:
     need(CHAT)
     engine = LocalEngine(EngineSpec(CHAT, draft=CHAT, n_ctx=1024, sessions_dir=folder / "sessions"))
     assert engine._controller is not None
-    engine._controller.ledger.balance = 64.0  # type: ignore[attr-defined]
+    engine._controller.ledger.balance = 64.0
     yield engine
     engine.close()
 
@@ -80,11 +80,11 @@ def test_a_copied_passage_takes_fewer_target_steps(engine: LocalEngine) -> None:
     controller = engine._controller
     assert controller is not None
     row = [0.0] + [0.01] * 64  # a cost table on which batches are free: what is drafted is then a matter of the texts
-    controller.costs.row = lambda n_context: row  # type: ignore[attr-defined]
+    controller.costs.row = lambda n_context: row  # type: ignore[method-assign]
     try:
         spec, done = ids(engine, Request(COPY, max_tokens=60, sampling=Sampling(temperature=0)))
     finally:
-        del controller.costs.row  # type: ignore[attr-defined]
+        del controller.costs.row
     stats = done.stats.speculation
     assert stats.target_steps <= 0.5 * len(spec)
     assert stats.acceptance_rate > 0.5
@@ -109,6 +109,6 @@ def test_the_calibration_is_stored_privately_and_used_again(engine: LocalEngine,
 
 def test_a_perfect_draft_agrees_on_the_sample_text(engine: LocalEngine) -> None:
     assert engine._controller is not None
-    record = engine._controller.acceptance[CHAT.stem]  # type: ignore[attr-defined]
+    record = engine._controller.acceptance[CHAT.stem]
     assert record.trials > 20
     assert record.lately() > 0.85

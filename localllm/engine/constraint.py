@@ -233,10 +233,10 @@ class GrammarMatcher:
             return next((i for i, (a, b) in enumerate(zip(ahead, tokens, strict=False)) if a != b), len(ahead))
         legal = int(self._raw.validate_tokens(list(tokens)))
         self._check()
-        if self._closers and legal == 0 and len(tokens) == 1 and tokens[0] in self._vocabulary.end_tokens:
-            if self._committed >= self._wish_again:
-                self._ending = self._by_closers(_MAX_CLOSER) or []
-                self._wish_again = self._committed + _SEARCH_EVERY
+        wishes_to_end = legal == 0 and len(tokens) == 1 and tokens[0] in self._vocabulary.end_tokens
+        if self._closers and wishes_to_end and self._committed >= self._wish_again:
+            self._ending = self._by_closers(_MAX_CLOSER) or []
+            self._wish_again = self._committed + _SEARCH_EVERY
         return legal
 
     def commit(self, tokens: Sequence[int]) -> None:

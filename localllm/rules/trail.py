@@ -77,8 +77,9 @@ def _records(folder: Path) -> list[AuditRecord]:
 
 def _record(row: dict[str, Any]) -> AuditRecord:
     rules = tuple((str(rule["id"]), str(rule["verdict"])) for rule in row["rules"])
-    names = ("time", "ruleset", "version", "ruleset_sha256", "stage")
     return AuditRecord(
-        *(str(row[name]) for name in names), attempt=int(row["attempt"]), model=str(row["model"]),
+        time=str(row["time"]), ruleset=str(row["ruleset"]), version=str(row["version"]),
+        ruleset_sha256=str(row["ruleset_sha256"]), stage=str(row["stage"]), attempt=int(row["attempt"]),
+        model=str(row["model"]),
         text_sha256=str(row["text_sha256"]), chars=int(row["chars"]), passed=bool(row["passed"]), rules=rules,
     )  # fmt: skip
