@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 from textual.screen import Screen
 
+from localllm.presets import Preset
 from localllm.rag.index import Library
 from localllm.settings import Paths, Settings
+from localllm_tui.actions import Keys
 from localllm_tui.screens.citation import CitationScreen
 from localllm_tui.screens.documents import DocumentsScreen
 from localllm_tui.screens.inspector import InspectorScreen
+from localllm_tui.screens.keys import KeysScreen
 from localllm_tui.screens.models import ModelsScreen
+from localllm_tui.screens.presets import PresetsScreen
 from localllm_tui.screens.rules import RulesScreen, VerdictScreen
 from localllm_tui.screens.settings import SettingsScreen
 from tests.test_tui_screen_citation import CITED, DOCUMENT, answer
@@ -28,6 +32,8 @@ DIALOGS: dict[str, tuple[str, Callable[[Paths], Screen[Any]]]] = {
     "rules": ("What answers in", lambda paths: RulesScreen(paths)),
     "verdict": ("Not every rule", lambda paths: VerdictScreen(VERDICT, ANSWER, can_repair=True)),
     "inspector": ("The prompt as", lambda paths: InspectorScreen(lambda: "line\n" * 200)),
+    "presets": ("Presets", lambda paths: PresetsScreen(paths, Preset)),
+    "keys": ("Keys (default)", lambda paths: KeysScreen(Keys(), lambda own: "")),
     "documents": ("Documents: default", lambda paths: DocumentsScreen(paths)),
 }
 

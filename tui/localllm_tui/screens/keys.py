@@ -39,8 +39,8 @@ class KeysScreen(ModalScreen[None]):
     CSS = (
         DIALOG_CSS
         + """
-    KeysScreen .dialog { height: 85%; }
-    KeysScreen #actions { height: 1fr; max-height: 100%; }
+    KeysScreen .dialog { height: 85%; width: 95%; max-width: 100; }
+    KeysScreen #actions { height: 1fr; max-height: 100%; text-wrap: nowrap; text-overflow: ellipsis; }
     KeysScreen #keys-note { height: auto; color: $text-muted; margin: 1 0 0 0; }
     """
     )
@@ -74,7 +74,9 @@ class KeysScreen(ModalScreen[None]):
         listing.focus()
 
     def _line(self, action: Action) -> Content:
-        names = key_names(action, self._keys) or "no key"
+        names = key_names(action, self._keys, most=2) or "no key"
+        if len(action.key_list(self._keys)) > 2:
+            names += " …"
         mark = "●" if action.id in self._keys.own else " "
         place = f"  in the {'prompt' if action.where == 'prompt' else 'messages'}" if action.where != "anywhere" else ""
         return (

@@ -44,9 +44,9 @@ class PresetsScreen(ModalScreen[Preset | None]):
     CSS = (
         DIALOG_CSS
         + """
-    PresetsScreen .dialog { height: 85%; }
+    PresetsScreen .dialog { height: 85%; width: 90%; max-width: 90; }
     PresetsScreen #presets { height: 1fr; max-height: 100%; }
-    PresetsScreen #presets-note { height: auto; color: $text-muted; margin: 1 0 0 0; }
+    PresetsScreen #presets-note { height: auto; max-height: 4; color: $text-muted; margin: 1 0 0 0; }
     """
     )
 
