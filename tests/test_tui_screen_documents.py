@@ -104,7 +104,7 @@ async def test_removing_asks_first_and_leaves_the_files_on_disk(paths: Paths, fo
 async def test_a_stopped_sync_goes_on_where_it_was(paths: Paths, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
-    for n in range(200):
+    for n in range(1000):
         (folder / f"{n}.md").write_text(f"# Note {n}\n\n" + f"Text of note {n}. " * 400)
     with Library(paths.library("default"), create=True) as library:
         library.add_root(folder, "folder")
@@ -117,9 +117,9 @@ async def test_a_stopped_sync_goes_on_where_it_was(paths: Paths, tmp_path: Path)
         await wait_until(pilot, lambda: "Stopped" in screen_text(app), "the stop", 30)
         assert app.screen is screen, "the first Esc stops, it does not close"
         await pilot.press("s")
-        await wait_until(pilot, lambda: "Done" in screen_text(app), "the end", 60)
+        await wait_until(pilot, lambda: "Done" in screen_text(app), "the end", 120)
     with Library(paths.library("default")) as library:
-        assert len([d for d in library.documents() if d.status == "ok"]) == 200
+        assert len([d for d in library.documents() if d.status == "ok"]) == 1000
 
 
 async def test_control_sequences_in_file_names_never_reach_the_terminal(paths: Paths, tmp_path: Path) -> None:
