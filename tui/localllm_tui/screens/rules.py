@@ -135,7 +135,7 @@ class VerdictScreen(ModalScreen[str | None]):
     ]
     CSS = """
     VerdictScreen .dialog { max-height: 85%; width: 80%; max-width: 100; }
-    VerdictScreen VerticalScroll { height: auto; max-height: 50vh; scrollbar-size-vertical: 1; }
+    VerdictScreen VerticalScroll { height: auto; max-height: 45vh; scrollbar-size-vertical: 1; }
     VerdictScreen #verdict-text { height: auto; }
     VerdictScreen HintRow { height: auto; margin: 1 0 0 0; }
     """
