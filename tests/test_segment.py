@@ -56,7 +56,8 @@ def test_each_way_of_writing_finds_the_other(index: sqlite3.Connection, text: st
 
 
 @pytest.mark.parametrize(
-    ("text", "query"), [("all RNAs and DCs", "rn"), ("MicroRNA", '"rna micro"'), ("黑豹队", "队黑"), ("3 and 5", "3.5")]
+    ("text", "query"),
+    [("all RNAs and DCs", "rn"), ("MicroRNA", '"rna micro"'), ("黑豹队", "队黑"), ("3 and 5", '"3.5"')],
 )
 def test_what_is_not_there_is_not_found(index: sqlite3.Connection, text: str, query: str) -> None:
     assert not found(index, text, query)

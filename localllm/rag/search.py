@@ -36,7 +36,7 @@ Mode = Literal["hybrid", "keyword", "vector"]
 
 POOL = 100
 """Chunks that each side contributes."""
-_TITLE_WEIGHT = 1.5
+_TITLE_WEIGHT = 1.25
 """Of file name, title and headings; a heading also stands in the text of its first chunk, where it counts again."""
 _NEAR_DUPLICATE = 0.9
 """Jaccard similarity of five-word runs from which two passages are the same."""

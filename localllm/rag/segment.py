@@ -69,8 +69,8 @@ class QueryTerms:
 def query_terms(query: str) -> QueryTerms:
     """Cut a query as `fts_text` cuts documents.
 
-    Words become terms, identifiers (``QX-2291``, ``read_file``, ``readFile``) also a phrase of their parts, so that
-    each way of writing finds the other. Quoted parts of the query become phrases that must occur.
+    Words become terms, identifiers of code (``read_file``, ``readFile``) also a phrase of their parts, so that each way
+    of writing finds the other. Quoted parts of the query become phrases that must occur.
     """
     folded = _fold(query)
     phrases = [cut for part in _QUOTED.findall(folded) if (cut := " ".join(words(fts_text(part))))]
@@ -102,15 +102,13 @@ def _terms_of(chunk: str) -> list[str]:
     if unspaced := _UNSPACED.fullmatch(chunk):
         return _cut(unspaced).split()
     pieces = words(chunk)
-    if len(pieces) > 1 and all(p.isdigit() for p in pieces):
-        return [" ".join(pieces)]  # 3.5 and 12:30 are one thing
     terms = list(pieces)
     for piece in pieces:
         parts = _camel_parts(piece) if _CAMEL.fullmatch(piece) else []
         # MicroRNA is a word of two, not an identifier: as a phrase it would count twice.
         if len(parts) > 2 or (len(parts) == 2 and not any(p.isupper() for p in parts)):
             terms.append(" ".join(parts))
-    if len(pieces) > 1 and ("_" in chunk or any(c.isdigit() for c in chunk)):
+    if len(pieces) > 1 and "_" in chunk:
         terms.append(" ".join(pieces))
     return terms
 
