@@ -1,9 +1,10 @@
 """The vectors of a library, ready to search.
 
 SQLite is the only truth: vectors are float16 blobs in the library file. Up to a memory budget they are held as one
-float32 matrix and searched exactly; beyond it they are packed into a memory-mapped cache file (see `rag.packed`). Both
-are rebuilt when the library's generation says so; chunks that were added since are held in a small exact tail, chunks
-that were removed are masked.
+float32 matrix, searched exactly while it is small and by a scan of signs with exact scores for the best candidates when
+it is large; beyond the budget they are packed into a memory-mapped cache file (see `rag.packed`). Both are rebuilt when
+the library's generation says so; chunks that were added since are held in a small exact tail, chunks that were removed
+are masked.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from localllm.rag.packed import PackedVectors, top, write_packed
+from localllm.rag.packed import PackedVectors, SignScan, sign_columns, top, write_packed
 from localllm.settings import private_folder
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MEMORY_BUDGET = 512 << 20
 """Bytes of float32 vectors that are held in memory; 350,000 vectors of 384 numbers."""
+SCAN_FROM = 50_000
+"""Vectors from which the sign scan and exact scores of its candidates are faster than a product with all of them."""
 _BATCH = 4096
 _MIN_TAIL = 4096
 _COUNT = "SELECT count(*) FROM chunks c JOIN embeddings e ON e.model_id = ? AND e.chunk_sha256 = c.sha256"
@@ -42,23 +45,25 @@ class Nearest:
     cosines: NDArray[np.float32]
 
 
-class _Exact:
-    """A float32 matrix."""
+class InMemory(SignScan):
+    """A float32 matrix; in a large one signs are scanned first."""
 
     def __init__(self, ids: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
         self.ids = ids
         self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self.ids)
+        self._scanned = len(ids) >= SCAN_FROM
+        super().__init__(sign_columns(rows) if self._scanned else np.empty((0, len(ids)), np.uint64))
 
     def nearest(
         self, query: NDArray[np.float32], k: int, rows: NDArray[np.intp] | None, alive: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """See `SignScan.nearest`; exact in a small matrix."""
+        if self._scanned:
+            return super().nearest(query, k, rows, alive)
         if rows is not None:
             if alive is not None:
                 rows = rows[alive[rows]]
-            scores = self._rows[rows] @ query
+            scores = self.scores(query, rows)
             best = top(scores, k)
             return rows[best], scores[best]
         scores = self._rows @ query
@@ -70,6 +75,7 @@ class _Exact:
         return best, scores[best]
 
     def scores(self, query: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Cosines of these rows with the query."""
         result: NDArray[np.float32] = self._rows[rows] @ query
         return result
 
@@ -78,7 +84,7 @@ class _Exact:
 class _Segment:
     """Vectors in the order of their chunk ids, and which of the chunks still exist."""
 
-    vectors: _Exact | PackedVectors
+    vectors: InMemory | PackedVectors
     dead: int = 0
     alive: NDArray[np.bool_] | None = None
 
@@ -189,16 +195,16 @@ class Vectors:
             return
         if len(unknown):
             new_ids, new_rows = self._fetch(library, unknown)
-            assert isinstance(tail.vectors, _Exact)
+            assert isinstance(tail.vectors, InMemory)
             old = tail.positions(tail.ids)
             old = old[old >= 0]
             ids = np.concatenate([tail.ids[old], new_ids])
             rows = np.concatenate([tail.vectors._rows[old], new_rows])
             order = np.argsort(ids)
-            self._segments[1] = _Segment(_Exact(ids[order], rows[order]))
+            self._segments[1] = _Segment(InMemory(ids[order], rows[order]))
 
     def _load(self, library: Library) -> None:
-        base: _Exact | PackedVectors
+        base: InMemory | PackedVectors
         n = int(library.query(_COUNT, (self._model_id,))[0][0])
         if n * self.dim * 4 > self._budget and self._cache_folder is not None:
             base = self._pack(library, n, self._cache_folder)
@@ -211,7 +217,7 @@ class Vectors:
                 _, some = batches.pop(0)
                 rows[at : at + len(some)] = some
                 at += len(some)
-            base = _Exact(ids, rows)
+            base = InMemory(ids, rows)
         self._segments = [_Segment(base), _Segment(_no_vectors(self.dim))]
 
     def _pack(self, library: Library, n: int, folder: Path) -> PackedVectors:
@@ -280,8 +286,8 @@ class VectorCache:
             return self._vectors
 
 
-def _no_vectors(dim: int) -> _Exact:
-    return _Exact(np.empty(0, np.int64), np.empty((0, dim), np.float32))
+def _no_vectors(dim: int) -> InMemory:
+    return InMemory(np.empty(0, np.int64), np.empty((0, dim), np.float32))
 
 
 def _chunk_ids(library: Library) -> NDArray[np.int64]:
