@@ -31,14 +31,17 @@ binary: build/venv/installed  ## The packaged program, in dist/localllm
 	mkdir -p dist/localllm/models && cp models/README.md dist/localllm/models/
 	@echo "Built dist/localllm/localllm"
 
-# llama.cpp for a baseline processor: without pip's cache, which may hold a build for this very processor.
-build/venv/installed: requirements.txt requirements-dev.txt
-	$(PYTHON) -m venv build/venv
-	CMAKE_ARGS="-DGGML_NATIVE=OFF" build/venv/bin/python -m pip install --quiet --disable-pip-version-check \
+# Environments with a llama.cpp of their own (a baseline processor for the packaged program; the RPC backend): without
+# pip's cache, which may hold a build for this very processor.
+build/venv/installed: CMAKE = -DGGML_NATIVE=OFF
+build/rpc/installed: CMAKE = -DGGML_RPC=ON
+build/venv/installed build/rpc/installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(@D)
+	CMAKE_ARGS="$(CMAKE)" $(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--no-cache-dir --require-hashes --no-deps -r requirements.txt
-	build/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
 		-r requirements-dev.txt
-	build/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 install: $(VENV)/installed
@@ -60,15 +63,6 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 
 offload: build/rpc/installed  ## Test offloading through a software device: llama.cpp's RPC backend on loopback
 	build/rpc/bin/python -m pytest tests/test_offload.py
-
-build/rpc/installed: requirements.txt requirements-dev.txt
-	$(PYTHON) -m venv build/rpc
-	CMAKE_ARGS="-DGGML_RPC=ON" build/rpc/bin/python -m pip install --quiet --disable-pip-version-check \
-		--no-cache-dir --require-hashes --no-deps -r requirements.txt
-	build/rpc/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
-		-r requirements-dev.txt
-	build/rpc/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	@touch $@
 
 test-lowest: starter          ## The tests with the oldest dependencies that pyproject.toml allows
 	$(PYTHON) -m venv build/lowest

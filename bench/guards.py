@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.data import read
 from localllm.rules.guards.injection import clean, fenced, suspicions
 from localllm.rules.guards.injection import fence as new_fence
 from localllm.rules.guards.pii import find_pii
@@ -64,13 +65,8 @@ def main() -> int:
     return 0
 
 
-def _lines(path: Path) -> list[Any]:
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
 def texts(folder: Path) -> dict[str, list[str]]:
-    deepset = _lines(folder / "injection" / "deepset_train.jsonl.gz")
+    deepset = list(read(folder / "injection" / "deepset_train.jsonl.gz"))
     attacks = [row["text"] for row in deepset if row["label"] == 1]
     emails = [
         json.loads(line)["context"]
@@ -85,7 +81,7 @@ def texts(folder: Path) -> dict[str, list[str]]:
         "harmless: NotInject": [
             row["prompt"] for row in json.loads((folder / "injection" / "NotInject_one.json").read_text("utf-8"))
         ],
-        "harmless: IFEval prompts": [row["prompt"] for row in _lines(folder / "ifeval" / "input_data.jsonl.gz")],
+        "harmless: IFEval prompts": [row["prompt"] for row in list(read(folder / "ifeval" / "input_data.jsonl.gz"))],
         "harmless: BIPIA e-mails": emails,
     }
     for path in sorted((folder / "xquad").glob("*.json*"))[:1]:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.data import read
 from localllm.engine.embed import LlamaEmbedder
 from localllm.rag.evaluate import ndcg, span_recall
 from localllm.rag.index import Library
@@ -74,11 +75,6 @@ def interval(values: Sequence[float], rounds: int = 1000) -> tuple[float, float]
 def measured(values: Sequence[float]) -> dict[str, float]:
     low, high = interval(values)
     return {"mean": sum(values) / len(values), "low": low, "high": high, "n": len(values)}
-
-
-def read(path: Path) -> Iterable[Any]:
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        yield from map(json.loads, file)
 
 
 def stem_of(source: str) -> str:

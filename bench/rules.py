@@ -11,7 +11,6 @@ and the mean log-likelihood per token under the free model.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import math
 import os
@@ -25,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.data import read
 from localllm.rules.checks.catalogue import kinds
 from localllm.rules.checks.ifeval import loose_variants
 from localllm.rules.checks.kinds import read_fields
@@ -80,11 +80,6 @@ def main() -> int:
     return 0
 
 
-def _lines(path: Path) -> list[Any]:
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
 def rules_of(row: dict[str, Any]) -> tuple[Rule, ...]:
     """The instructions of an IFEval prompt as rules that decide as the reference does."""
     rules = []
@@ -104,7 +99,7 @@ def ifeval(folder: Path, model: Path, n: int, max_tokens: int, show: int, only: 
     from localllm.rules.rulebook import Rulebook
     from localllm.settings import Settings
 
-    rows = _lines(folder / "ifeval" / "input_data.jsonl.gz")
+    rows = list(read(folder / "ifeval" / "input_data.jsonl.gz"))
     rows = [row for row in rows if any(only in i for i in row["instruction_id_list"])]
     if n:
         rows = random.Random(11).sample(rows, min(n, len(rows)))
@@ -258,12 +253,12 @@ class Scorer:
 
 def agreement(folder: Path) -> dict[str, str]:
     """Our verdicts against the reference checker's, strict and loose, per kind."""
-    prompts = {row["prompt"].strip(): row for row in _lines(folder / "IFBench_test.jsonl.gz")}
+    prompts = {row["prompt"].strip(): row for row in list(read(folder / "IFBench_test.jsonl.gz"))}
     same: Counter[str] = Counter()
     total: Counter[str] = Counter()
     missing: Counter[str] = Counter()
     for name in ("strict", "loose"):
-        for row in _lines(folder / f"eval_results_{name}.jsonl.gz"):
+        for row in list(read(folder / f"eval_results_{name}.jsonl.gz")):
             prompt = prompts.get(row["prompt"].strip())
             if prompt is None:  # one row of the reference's file joins several prompts
                 continue

@@ -16,7 +16,6 @@
         + ConstraintRefused
       + RetrievalError
         + LibraryNotFound
-        + EmbedderMismatch
         + TextTooLong
         + SchemaTooNew
         + LibraryBusy
@@ -153,10 +152,6 @@ class RetrievalError(LocalLLMError):
 
 class LibraryNotFound(RetrievalError):
     """There is no library of that name."""
-
-
-class EmbedderMismatch(RetrievalError):
-    """The library's vectors were made by another embedder."""
 
 
 class TextTooLong(RetrievalError):

@@ -93,7 +93,6 @@ class Settings:
     keys: str = _setting("default", "screen", "Key set.", choices=("default", "vim", "emacs"))
     plain: bool = _setting(False, "screen", "No screen: a chat line by line, for screen readers and simple terminals.")
     reduced_motion: bool = _setting(False, "screen", "No animation, no blinking.")
-    show_draft: bool = _setting(False, "screen", "Tint tokens that came from a draft.")
     idle_prefill: bool = _setting(True, "screen", "Read the prompt in advance while you type.")
 
     def __post_init__(self) -> None:

@@ -48,8 +48,8 @@ def answer_json(finished: Finished) -> dict[str, Any]:
     }
 
 
-def verdict_json(verdict: Verdict) -> dict[str, Any]:
-    """Every rule with what was measured and what was required."""
+def verdict_json(verdict: Verdict, *, reasons: bool = False) -> dict[str, Any]:
+    """Every rule with what was measured and what was required; with `reasons` also a line for people."""
     return {
         "passed": verdict.passed,
         "rules": [
@@ -59,6 +59,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
                 "measured": rule.measured,
                 "required": rule.required,
                 "span": _span(rule.span) if rule.span else None,
+                **({"reason": rule.reason} if reasons else {}),
             }
             for rule in verdict.rules
         ],

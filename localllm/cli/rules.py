@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localllm.cli.answer_json import verdict_json
 from localllm.cli.complete import rule_names
 from localllm.cli.session import Session, common_options, print_json
 from localllm.errors import RuleSyntax
@@ -61,7 +62,8 @@ def check(
         text, _ = book.fix(text, context)
     verdict = book.check(text, context, stage)
     if as_json:
-        print_json({**_plain(verdict), "text": text} if fix else _plain(verdict))
+        shown = verdict_json(verdict, reasons=True)
+        print_json({**shown, "text": text} if fix else shown)
     else:
         if fix:
             click.echo(text)
@@ -76,23 +78,6 @@ def _read(path: Path) -> str:
         raise RuleSyntax(f"{path} is no UTF-8 text.", "Only texts can be checked.") from error
     except OSError as error:
         raise RuleSyntax(f"{path} can't be read: {error.strerror or error}.", "Check the name.") from error
-
-
-def _plain(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "passed": verdict.passed,
-        "rules": [
-            {
-                "id": r.id,
-                "verdict": r.verdict.value,
-                "measured": r.measured,
-                "required": r.required,
-                "span": {"start": r.span.start, "end": r.span.end} if r.span else None,
-                "reason": r.reason,
-            }
-            for r in verdict.rules
-        ],
-    }
 
 
 def _say(session: Session, verdict: Verdict, text: str) -> None:
@@ -118,7 +103,7 @@ def _fixtures(session: Session, book: Rulebook, folder: Path, as_json: bool) -> 
             good = rule_id in broken
         else:
             good = verdict.passed == wanted
-        results.append({"file": str(path.relative_to(folder)), "expected": "pass" if wanted else "fail", "as_expected": good, **_plain(verdict)})  # fmt: skip  # noqa: E501
+        results.append({"file": str(path.relative_to(folder)), "expected": "pass" if wanted else "fail", "as_expected": good, **verdict_json(verdict, reasons=True)})  # fmt: skip  # noqa: E501
         if not good and not as_json:
             session.say(f"✗ {path.relative_to(folder)}: {'should pass' if wanted else 'should fail'}")
             _say(session, verdict, _read(path))

@@ -6,7 +6,6 @@ what it doesn't know in silence. llguidance runs under fuel limits: a hostile gr
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -89,15 +88,6 @@ class GrammarVocabulary:
             pieces = [tokenizer.decode_bytes([t]) for t in range(self.n_vocab)]
             self._closing_order = ClosingOrder.of(pieces)
         return self._closing_order
-
-
-def vocabulary_of(vocab: Any) -> GrammarVocabulary:
-    """The vocabulary behind a raw ``llama_vocab`` pointer, asking llama.cpp itself for the end tokens."""
-    from llguidance import llamacpp
-
-    api = llamacpp.llama_cpp
-    end = [t for t in range(api.llama_vocab_n_tokens(vocab)) if api.llama_vocab_is_eog(vocab, t)]
-    return GrammarVocabulary(ctypes.cast(vocab, type(vocab)) if isinstance(vocab, ctypes.c_void_p) else vocab, end)
 
 
 def compile_constraint(spec: ConstraintSpec, vocabulary: GrammarVocabulary) -> GrammarMatcher | DelayedMatcher:

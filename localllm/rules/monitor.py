@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import StrEnum
 
 from localllm.events import RuleState, RuleVerdict, Span
 from localllm.rules.checks.kinds import Watcher
@@ -12,13 +11,6 @@ from localllm.rules.ruleset import Rule
 
 MAX_BAN = 60
 """Characters of a continuation that is banned."""
-
-
-class MonitorState(StrEnum):
-    """What is known while the text is not finished."""
-
-    OPEN = "open"
-    VIOLATED = "violated"
 
 
 class RuleMonitor:

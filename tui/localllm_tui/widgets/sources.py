@@ -37,14 +37,6 @@ class Sources(VerticalScroll, can_focus=False):
             widgets.append(Static("This answer was given without documents.", classes="source", markup=False))
         await self.mount_all(widgets)
 
-    def focus_passage(self, n: int) -> bool:
-        """Go to passage `n`; False when it is not there."""
-        for view in self.query(SourceView):
-            if view.passage.n == n:
-                view.focus()
-                return True
-        return False
-
 
 class SourceView(Static, can_focus=True):
     """One passage, its place and how well it supports the answer."""
