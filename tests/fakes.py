@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
@@ -59,6 +60,7 @@ class FakeEngine:
         n_ctx: Context window in bytes.
         seconds_per_token: Pause before each token event.
         chunk: Characters per token event.
+        hold: Token events after which the first answer waits until `release` is set or it is cancelled; 0 never waits.
         embedder: Beside the model, or None.
     """
 
@@ -69,12 +71,15 @@ class FakeEngine:
         n_ctx: int = 4096,
         seconds_per_token: float = 0.0,
         chunk: int = 4,
+        hold: int = 0,
         embedder: FakeEmbedder | None = None,
     ) -> None:
         self.answers = list(answers)
         self.requests: list[Request] = []
         self.seconds_per_token = seconds_per_token
         self.chunk = chunk
+        self.hold = hold
+        self.release = threading.Event()
         self.closed = False
         self.prefilled: list[tuple[Message, ...]] = []
         self._embedder = embedder
@@ -101,7 +106,11 @@ class FakeEngine:
         yield Prefilling(n_prompt, n_prompt)
         budget = request.max_tokens or self._info.n_ctx - n_prompt
         reason, emitted, started = FinishReason.STOP, 0, time.perf_counter()
+        first = len(self.requests) == 1
         for i in range(0, len(text), self.chunk):
+            while first and self.hold and i == self.hold * self.chunk and not self.release.wait(0.002):
+                if cancel is not None and cancel.is_set():
+                    break
             if cancel is not None and cancel.is_set():
                 reason = FinishReason.CANCELLED
                 break

@@ -27,8 +27,9 @@ from tests.tui import opened
 LONG = "A sentence of an answer that goes on. " * 40
 
 
-def slow(*answers: str) -> FakeEngine:
-    return FakeEngine(answers or (LONG,), seconds_per_token=0.004)
+def slow(*answers: str, hold: int = 60) -> FakeEngine:
+    """The first answer stands half done until it is stopped or released, however slow the machine is."""
+    return FakeEngine(answers or (LONG,), seconds_per_token=0.004, hold=hold)
 
 
 async def test_a_question_is_answered_on_the_screen(tmp_path: Path) -> None:
@@ -135,7 +136,8 @@ async def test_an_edited_answer_is_continued(tmp_path: Path) -> None:
 
 
 async def test_prompts_wait_while_an_answer_is_written(tmp_path: Path) -> None:
-    async with opened(tmp_path, slow("First. " * 80, "Second.", "Third.")) as here:
+    engine = slow("First. " * 80, "Second.", "Third.")
+    async with opened(tmp_path, engine) as here:
         here.screen.prompt.put("1")
         await here.pilot.press("enter")
         await here.until(lambda: here.screen.turn and here.screen.turn.n_tokens > 4)
@@ -143,6 +145,7 @@ async def test_prompts_wait_while_an_answer_is_written(tmp_path: Path) -> None:
             here.screen.prompt.put(text)
             await here.pilot.press("enter")
         assert here.screen.queue == ["2", "3"] and "Waiting:" in here.text()
+        engine.release.set()
         await here.until(lambda: "Third." in here.text() and here.screen.turn is None, "all three")
         assert [m.content for m in here.history.path(1) if m.role is Role.USER] == ["1", "2", "3"]
 
@@ -159,11 +162,14 @@ async def test_stopping_gives_waiting_prompts_back(tmp_path: Path) -> None:
 
 
 async def test_nothing_is_drawn_while_the_user_reads_further_up(tmp_path: Path) -> None:
-    async with opened(tmp_path, slow("A line.\n\n" * 200), size=(80, 24)) as here:
+    engine = slow("A line.\n\n" * 200)
+    async with opened(tmp_path, engine, size=(80, 24)) as here:
         here.screen.prompt.put("Go")
         await here.pilot.press("enter")
         await here.until(lambda: here.screen.transcript.max_scroll_y > 5, "enough text")
         here.screen.transcript.scroll_home(animate=False)
+        await here.pilot.pause()
+        engine.release.set()
         await here.until(lambda: "below, End shows them" in here.text(), "the line that says so")
         view, rows = here.screen.transcript.views[-1], here.screen.transcript.views[-1].size.height
         await here.pilot.pause(0.2)
