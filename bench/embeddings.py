@@ -67,7 +67,7 @@ def torch_encoder(folder: Path, threads: int) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
-    parser.add_argument("--embedder", type=Path, default=ROOT / "models" / "all-MiniLM-L6-v2.F16.gguf")
+    parser.add_argument("--embedder", type=Path, default=ROOT / "models" / "all-MiniLM-L6-v2.Q8_0.gguf")
     parser.add_argument("--safetensors", type=Path)
     parser.add_argument("--pairs", type=int, default=15)
     options = parser.parse_args()

@@ -174,7 +174,7 @@ def report(results: list[Any], pairs: Pairs) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
-    parser.add_argument("--embedder", type=Path, default=ROOT / "models" / "all-MiniLM-L6-v2.F16.gguf")
+    parser.add_argument("--embedder", type=Path, default=ROOT / "models" / "all-MiniLM-L6-v2.Q8_0.gguf")
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--only", default="decode,prefill,llama,long,server,embed,overhead")
     parser.add_argument("--threads", type=int, default=0)

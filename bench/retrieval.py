@@ -30,7 +30,7 @@ from localllm.rag.index import Library
 from localllm.rag.search import Mode, search
 from localllm.rag.sync import sync
 
-EMBEDDER = Path(__file__).parent.parent / "models" / "all-MiniLM-L6-v2.F16.gguf"
+EMBEDDER = Path(__file__).parent.parent / "models" / "all-MiniLM-L6-v2.Q8_0.gguf"
 ANCHORS = {
     "scifact": "published nDCG@10: BM25 (Anserini) 0.679, all-MiniLM-L6-v2 0.645, RRF 0.714, convex 0.734,"
     " bge-base-en-v1.5 0.741",

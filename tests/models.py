@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from localllm.models.catalog import EARLIER_EMBEDDERS, STARTER_EMBEDDER
+
 FOLDER = Path(__file__).parent.parent / "models"
 CHAT = FOLDER / "SmolLM2-135M-Instruct.Q4_1.gguf"
-EMBEDDER = FOLDER / "all-MiniLM-L6-v2.F16.gguf"
+_EMBEDDERS = [FOLDER / name for name in (STARTER_EMBEDDER, *EARLIER_EMBEDDERS)]
+EMBEDDER = next((path for path in _EMBEDDERS if path.exists()), _EMBEDDERS[0])
 
 
 def need(*paths: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gguf import GGMLQuantizationType, quants
 from numpy.typing import NDArray
 
 from localllm.errors import ModelError
@@ -251,7 +252,11 @@ def checkpoint_of(gguf: Path, folder: Path) -> Path:
     old = {new: name for name, new in _TOP.items()}
     tensors: dict[str, NDArray[np.float32]] = {}
     for tensor in header.tensors:
-        data = raw[tensor.offset : tensor.offset + tensor.n_bytes].view({"F16": "<f2", "F32": "<f4"}[tensor.type])
+        data = raw[tensor.offset : tensor.offset + tensor.n_bytes]
+        if tensor.type == "Q8_0":
+            data = quants.dequantize(data.reshape(tensor.shape[-1], -1), GGMLQuantizationType.Q8_0)
+        else:
+            data = data.view({"F16": "<f2", "F32": "<f4"}[tensor.type])
         stem, _, kind = tensor.name.rpartition(".")
         if stem.startswith("blk."):
             _, number, part = stem.split(".")
@@ -277,4 +282,4 @@ def test_the_starter_embedder_that_is_here_is_evaluated_as_bert_should_be(tmp_pa
     gguf = ROOT / "models" / STARTER_EMBEDDER
     if not gguf.exists():
         pytest.skip("the starter embedder is missing (make starter)")
-    assert worst_cosine(Reference(checkpoint_of(gguf, tmp_path)), gguf, TEXTS) >= 0.9999
+    assert worst_cosine(Reference(checkpoint_of(gguf, tmp_path)), gguf, TEXTS) >= 0.999

