@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from localllm.rag.reader_process import ReaderProcess
 from localllm.rag.readers import read
-from localllm.rag.readers.limits import Unreadable
+from localllm.rag.readers.limits import LIMITS, Unreadable
 from localllm.rag.readers.text import decoded
 from tests import documents
 
@@ -172,3 +174,132 @@ def test_what_a_parser_prints_does_not_disturb_the_answers(tmp_path: Path) -> No
     with ReaderProcess() as reader:
         (tmp_path / "a.txt").write_text("one")
         assert [reader.read(tmp_path / "a.txt", "text").text for _ in range(3)] == ["one"] * 3
+
+
+def test_half_a_character_becomes_a_question_mark(tmp_path: Path) -> None:
+    """JSON may hold lone surrogates, which neither a file nor the database takes."""
+    cell = '{"cell_type": "markdown", "source": "# The \\ud800 pump\\nseal \\udc00"}'
+    (tmp_path / "n.ipynb").write_text(f'{{"cells": [{cell}]}}')
+    found = read(tmp_path / "n.ipynb", "notebook")
+    assert found.text.startswith("The ? pump\nseal ?")
+    assert (found.title, found.layout.headings[0].title) == ("The ? pump", "The ? pump")
+
+
+def test_a_page_whose_head_has_no_end_is_read(tmp_path: Path) -> None:
+    """HTML allows to leave it out."""
+    (tmp_path / "p.html").write_text("<html><head><title>Pump</title><style>p{}</style><body><p>The seal.")
+    found = read(tmp_path / "p.html", "html")
+    assert (found.title, found.text) == ("Pump", "The seal.\n")
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "nonsense"])
+def test_mail_with_raw_bytes_in_its_headers_is_read_as_text(tmp_path: Path, charset: str) -> None:
+    """Programs write headers in UTF-8 as they are, and name encodings that do not exist."""
+    head = f"Subject: Größe\nContent-Type: text/plain; charset={charset}\n\n".encode()
+    (tmp_path / "m.eml").write_bytes(head + "Dichtung für die Pumpe.\n".encode() + b"\xff\n")
+    found = read(tmp_path / "m.eml", "mail")
+    assert found.text.encode()
+    assert found.title == "Größe"
+    assert "die Pumpe." in found.text
+
+
+def test_a_reason_is_one_line_that_any_file_takes() -> None:
+    error = Unreadable("not well-formed:\nline 3, \ud800 column 1", skipped=False)
+    assert str(error) == "not well-formed: line 3, ? column 1"
+
+
+def test_text_that_follows_a_head_without_an_end_is_read(tmp_path: Path) -> None:
+    (tmp_path / "p.html").write_text(
+        "<head><title>Pump</title><meta charset=utf-8><script>x</script>Bare words.<br><title>No</title>"
+        "<svg><title>icon</title></svg> More."
+    )
+    found = read(tmp_path / "p.html", "html")
+    assert (found.title, found.text) == ("Pump", "Bare words.\nMore.\n")
+
+
+def test_hidden_parts_of_a_head_stay_hidden(tmp_path: Path) -> None:
+    (tmp_path / "p.html").write_text(
+        "<html><head>\n<style>p{}</style>\n<noscript>turn it on</noscript>\n<template>t</template></head>\n<p>The seal."
+    )
+    assert read(tmp_path / "p.html", "html").text == "The seal.\n"
+
+
+LIMITED = """
+import resource, sys
+from dataclasses import replace
+from pathlib import Path
+from localllm.rag.readers import read
+read(Path(sys.argv[1]), sys.argv[2])  # imports are not counted
+used = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+resource.setrlimit(resource.RLIMIT_CPU, (int(used) + 21, int(used) + 22))
+read(Path(sys.argv[3]), sys.argv[2])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+@pytest.mark.parametrize(
+    ("name", "format", "line", "n"),
+    [
+        ("words.c", "code", "one word more\n", 25_000),
+        ("open.js", "code", "const x = (\n", 60_000),
+        ("open.rs", "code", "pub(in one\n", 60_000),
+        ("box.mbox", "mail", "From a Tue Sep  1 10:00:00 2026\nSubject: x\n\nThe seal.\n\n", 50_000),
+        ("letter.eml", "mail", "word\n\n", 200_000),
+    ],
+)
+def test_work_grows_with_the_file_and_not_with_its_square(
+    tmp_path: Path, name: str, format: str, line: str, n: int
+) -> None:
+    """Counted in processor time, which a busy machine does not change; the square of these takes minutes."""
+    (tmp_path / "first").write_text("x")
+    (tmp_path / name).write_text(line * n)
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "first"), format, str(tmp_path / name)]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True)
+    assert done.returncode == 0, done.stderr[-500:]
+
+
+def test_a_large_file_that_is_no_archive_is_not_read_to_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.docx").write_bytes(b"noise" * 1000)
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("the whole file was read"))
+    assert "damaged" in str(refused(tmp_path / "a.docx", "docx"))
+
+
+def test_pages_beyond_the_limit_of_text_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pypdfium2
+
+    monkeypatch.setattr("localllm.rag.readers.builder.LIMITS", replace(LIMITS, text_chars=100))
+    read_pages, textpage = [], pypdfium2.PdfPage.get_textpage
+
+    def counted(page: pypdfium2.PdfPage) -> object:
+        read_pages.append(page)
+        return textpage(page)
+
+    monkeypatch.setattr(pypdfium2.PdfPage, "get_textpage", counted)
+    extract = read(documents.pdf(tmp_path / "a.pdf", pages=("x" * 60,) * 9), "pdf")
+    assert len(read_pages) == 2
+    assert "only the first 100 characters" in extract.partial
+
+
+def test_a_pdf_of_too_many_pages_is_partial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localllm.rag.readers.pdf.LIMITS", replace(LIMITS, pages=2))
+    extract = read(documents.pdf(tmp_path / "a.pdf", pages=(documents.SENTENCE,) * 4), "pdf")
+    assert extract.text.count(documents.SENTENCE) == 2
+    assert extract.partial == "only the first 2 of 4 pages were read"
+
+
+def test_a_damaged_pdf_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4\n" + b"noise " * 500)
+    error = refused(tmp_path / "a.pdf", "pdf")
+    assert "damaged" in str(error)
+    assert not error.skipped
+
+
+def test_a_file_larger_than_the_limit_is_skipped_and_not_opened(tmp_path: Path) -> None:
+    with (tmp_path / "a.txt").open("wb") as file:
+        file.truncate(LIMITS.file_bytes + 1)
+    assert "larger than 200 MB" in str(refused(tmp_path / "a.txt", "text"))
+
+
+def test_text_beyond_the_limit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localllm.rag.readers.text.LIMITS", replace(LIMITS, text_chars=10))
+    assert decoded(b"one two three four") == ("one two th", "utf-8", "only the first 10 characters were read")

@@ -6,14 +6,15 @@ may raise `Unreadable` with a reason for the user; whatever else they raise beco
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from localllm.rag.readers.limits import LIMITS, Unreadable
-from localllm.rag.rows import Extract
+from localllm.rag.rows import Extract, Heading
 
-VERSION = 1
-"""Raised when readers give other text than before, so that documents are read again."""
+_VERSIONS = {"html": 2, "epub": 2, "mail": 2, "notebook": 2}
+"""Of those that are not 1. Raised when a reader gives other text than before, so that its documents are read again."""
 
 _BY_SUFFIX = {
     "text": ".txt .text .log .rst .adoc .asciidoc .org .tex .srt .vtt",
@@ -47,7 +48,7 @@ def format_of(name: str) -> str | None:
 
 def reader_name(format: str) -> str:
     """Names a reader with its version: stored with each document."""
-    return f"{format}-{VERSION}"
+    return f"{format}-{_VERSIONS.get(format, 1)}"
 
 
 def read(path: Path, format: str) -> Extract:
@@ -61,4 +62,24 @@ def read(path: Path, format: str) -> Extract:
         raise Unreadable(f"larger than {LIMITS.file_bytes / 1e6:,.0f} MB ({size:,.0f} MB)")
     extract = import_module(f"localllm.rag.readers.{format}").read(path)
     assert isinstance(extract, Extract)
+    return _without_surrogates(extract)
+
+
+def _without_surrogates(extract: Extract) -> Extract:
+    """Halves of characters, as JSON and mail headers may hold, become question marks: no file or database takes them.
+
+    One character stays one, so that offsets stay true.
+    """
+    layout = extract.layout
+    try:
+        for text in (extract.text, extract.title, *(h.title for h in layout.headings)):
+            text.encode()
+    except UnicodeEncodeError:
+        headings = tuple(Heading(h.start, h.end, h.level, _sound(h.title)) for h in layout.headings)
+        layout = replace(layout, headings=headings)
+        return replace(extract, text=_sound(extract.text), title=_sound(extract.title), layout=layout)
     return extract
+
+
+def _sound(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

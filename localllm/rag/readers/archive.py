@@ -20,7 +20,8 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError, ValueError) as error:
-            head = path.read_bytes()[:8]
+            with path.open("rb") as file:
+                head = file.read(8)
             if head == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
                 raise Unreadable("protected by a password, or an old binary format") from error
             raise Unreadable(f"damaged: {error}", skipped=False) from error

@@ -11,13 +11,14 @@ from localllm.rag.rows import Extract, Heading, Layout
 
 _DEFINITION = re.compile(
     r"^(?P<indent>[ \t]*)(?:(?:export|public|private|protected|internal|static|final|abstract|async|default"
-    r"|pub(?:\([^)]*\))?|unsafe|override|virtual|inline|const|sealed|open|partial)\s+)*"
+    r"|pub(?:\([^)]{0,100}\))?|unsafe|override|virtual|inline|const|sealed|open|partial)\s+)*"
     r"(?:(?P<word>def|class|function\*?|fn|func|interface|trait|impl|struct|enum|module|namespace|type|object|record|sub"
     r"|defmodule|defp|protocol|extension)\s+(?P<name>[^\s({:;=<]+)"
-    r"|(?P<arrow>(?:const|let|var)\s+\w+)\s*=\s*(?:async\s*)?(?:\([^)]*\)|\w+)\s*=>"
-    r"|(?P<c>[A-Za-z_][\w:<>,\s*&~\[\]]*?\s[*&]?[\w:~]+)\s*\([^;{]*\)\s*(?:const\s*)?\{[ \t]*$)",
+    r"|(?P<arrow>(?:const|let|var)\s+\w+)\s*=\s*(?:async\s*)?(?:\([^)]{0,1000}\)|\w+)\s*=>"
+    r"|(?P<c>[A-Za-z_][\w:<>,\s*&~\[\]]{0,200}?\s[*&]?[\w:~]{1,100})\s{0,9}\([^;{]{0,1000}\)\s*(?:const\s*)?\{[ \t]*$)",
     re.MULTILINE,
 )
+"""What may span lines is bounded: a search from every line to the end of the file takes minutes for a large one."""
 _NO_DEFINITIONS = {
     ".json",
     ".json5",

@@ -15,6 +15,8 @@ _BLOCKS = {
     "table", "tr", "caption", "blockquote", "pre", "figure", "figcaption", "form", "fieldset", "address", "hr", "br",
     "h1", "h2", "h3", "h4", "h5", "h6", "body", "html", "thead", "tbody", "summary", "details",
 }  # fmt: skip
+_HEAD = {"head", "title", "base", "link", "meta", "script", "style", "noscript", "template"}
+"""What a head may hold; anything else ends it, also where its end tag is left out, as HTML allows."""
 _VOID = {"br", "hr", "img", "input", "meta", "link", "area", "base", "col", "embed", "source", "track", "wbr"}
 
 
@@ -47,14 +49,16 @@ class _Blocks(HTMLParser):
         self.title = ""
         self._builder, self._note_lines = builder, lines
         self._hidden: list[str] = []
-        self._in_title = False
+        self._in_title = self._titled = False
         self._level = 0
         self._pre = 0
         self._parts: list[str] = []
         self._line = 1
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._in_title = tag == "title" and not self.title
+        self._in_title = tag == "title" and "svg" not in self._hidden
+        if tag not in _HEAD:
+            self._end_head()
         if tag in _HIDDEN and tag not in _VOID:
             self._hidden.append(tag)
         if tag in _BLOCKS:
@@ -68,7 +72,8 @@ class _Blocks(HTMLParser):
             self._parts.append("\t")
 
     def handle_endtag(self, tag: str) -> None:
-        self._in_title = self._in_title and tag != "title"
+        if tag == "title" and self._in_title:
+            self._in_title, self._titled = False, bool(self.title)
         if tag in self._hidden:
             del self._hidden[self._hidden.index(tag) :]
         if tag in _BLOCKS:
@@ -79,12 +84,20 @@ class _Blocks(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._in_title:
-            self.title = (self.title + " ".join(data.split()))[:200]
-        elif not self._hidden:
+            if not self._titled:
+                self.title = (self.title + " ".join(data.split()))[:200]
+            return
+        if data.strip():
+            self._end_head()
+        if not self._hidden:
             if not self._parts:
                 leading = len(data) - len(data.lstrip())
                 self._line = self.getpos()[0] + data.count("\n", 0, leading)
             self._parts.append(data)
+
+    def _end_head(self) -> None:
+        if set(self._hidden) == {"head"}:
+            self._hidden.clear()
 
     def flush(self) -> None:
         """The block is complete."""

@@ -15,7 +15,8 @@ class Unreadable(Exception):
 
     def __init__(self, reason: str, *, skipped: bool = True) -> None:
         super().__init__(reason, skipped)
-        self.reason = reason
+        # Parsers quote what they find: several lines, and halves of characters that no database takes.
+        self.reason = " ".join(reason.encode("utf-8", "replace").decode().split())
         self.skipped = skipped
 
     def __str__(self) -> str:

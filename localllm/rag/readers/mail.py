@@ -13,7 +13,8 @@ from localllm.rag.readers.builder import TextBuilder
 from localllm.rag.readers.html import add_html
 from localllm.rag.rows import Extract
 
-_FROM_LINE = re.compile(rb"^From .*\d{4}\r?$", re.MULTILINE)
+_FROM_LINE = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\n]*\d{4}\r?$", re.MULTILINE)
+"""Begins a message of a mailbox: at the start, or behind a blank line."""
 
 
 def read(path: Path) -> Extract:
@@ -38,12 +39,12 @@ def read(path: Path) -> Extract:
 
 
 def _messages(data: bytes) -> Iterator[tuple[bytes, int]]:
-    starts = [
-        m.start() for m in _FROM_LINE.finditer(data) if m.start() == 0 or data[m.start() - 2 : m.start()] == b"\n\n"
-    ]
+    starts = [m.start() for m in _FROM_LINE.finditer(data)]
+    line, counted = 1, 0  # counted on from message to message: a mailbox may hold tens of thousands
     for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
         body = data.find(b"\n", start) + 1
-        yield data[body:end], data.count(b"\n", 0, start) + 2
+        line, counted = line + data.count(b"\n", counted, start), start
+        yield data[body:end], line + 1
 
 
 def _header(message: EmailMessage, name: str) -> str:
@@ -61,6 +62,19 @@ def _body_line(message: EmailMessage, raw: bytes, line: int) -> int | None:
     return line + raw.count(b"\n", 0, blank.end()) if blank else None
 
 
+def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
+    """Runs of lines that are not blank, each with the number of its first line from 0."""
+    first, lines = 0, list[str]()
+    for number, line in enumerate([*text.split("\n"), ""]):
+        if line.strip():
+            if not lines:
+                first = number
+            lines.append(line)
+        elif lines:
+            yield first, "\n".join(lines)
+            lines = []
+
+
 def _add_body(builder: TextBuilder, message: EmailMessage, line: int | None) -> None:
     part = message.get_body(("plain", "html"))
     if part is not None:
@@ -71,11 +85,10 @@ def _add_body(builder: TextBuilder, message: EmailMessage, line: int | None) -> 
         if part.get_content_type() == "text/html":
             add_html(builder, str(content))
         else:
-            text = str(content).replace("\r\n", "\n")
-            for paragraph in re.finditer(r"\S(?:.*?)(?=\n\s*\n|\s*\Z)", text, re.DOTALL):
+            for number, paragraph in _paragraphs(str(content).replace("\r\n", "\n")):
                 if line is not None:
-                    builder.line(line + text.count("\n", 0, paragraph.start()))
-                builder.paragraph(paragraph[0])
+                    builder.line(line + number)
+                builder.paragraph(paragraph)
                 builder.add("\n")
     names = [a.get_filename() or a.get_content_type() for a in message.iter_attachments()]
     if names:

@@ -31,6 +31,8 @@ def read(path: Path) -> Extract:
     n_pages = len(document)
     try:
         for number in range(1, min(n_pages, LIMITS.pages) + 1):
+            if builder.full:
+                break
             builder.page(number)
             try:
                 page = document[number - 1]
