@@ -94,6 +94,7 @@ class Settings:
     plain: bool = _setting(False, "screen", "No screen: a chat line by line, for screen readers and simple terminals.")
     reduced_motion: bool = _setting(False, "screen", "No animation, no blinking.")
     idle_prefill: bool = _setting(True, "screen", "Read the prompt in advance while you type.")
+    auto_titles: bool = _setting(True, "screen", "Let the model name new chats, while nothing else is to be done.")
 
     def __post_init__(self) -> None:
         for f in fields(self):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from localllm.assistant.titles import PREFIX as TITLE_PREFIX
 from localllm.engine.protocol import (
     Cancel,
     EngineEvent,
@@ -82,6 +83,11 @@ class FakeEngine:
         self.release = threading.Event()
         self.closed = False
         self.prefilled: list[tuple[Message, ...]] = []
+        self.title = ""
+        """What it calls a chat; nothing leaves the chat its own title."""
+        self.hold_title = False
+        """A title waits until `release` is set or it is cancelled."""
+        self.title_requests: list[Request] = []
         self._embedder = embedder
         self._info = EngineInfo(
             model="Fake-1B.Q4_0", path=None, architecture="fake", quantization="Q4_0", n_params=1_000_000_000,
@@ -97,6 +103,9 @@ class FakeEngine:
         return self._embedder
 
     def stream(self, request: Request, cancel: Cancel | None = None) -> Iterator[EngineEvent]:
+        if request.prefix == TITLE_PREFIX:
+            yield from self._entitle(request, cancel)
+            return
         self.requests.append(request)
         text = self.answers[min(len(self.requests), len(self.answers)) - 1]
         prompt = request.prompt if request.prompt is not None else self.render(request.messages, request.prefix).text
@@ -129,11 +138,20 @@ class FakeEngine:
             Stats(n_prompt, 0, emitted, 0.0, 0.001, seconds, self._info.n_ctx, Speculation(target_steps=emitted)),
         )
 
+    def _entitle(self, request: Request, cancel: Cancel | None) -> Iterator[EngineEvent]:
+        self.title_requests.append(request)
+        while self.hold_title and not self.release.wait(0.002):
+            if cancel is not None and cancel.is_set():
+                yield GenerationDone(FinishReason.CANCELLED, Stats())
+                return
+        yield TokenEvent(self.title, tuple(self.title.encode()[:8]))
+        yield GenerationDone(FinishReason.STOP, Stats())
+
     def render(self, messages: Sequence[Message], prefix: str = "") -> RenderedPrompt:
         text = "".join(f"<{m.role}>{m.content}</{m.role}>\n" for m in messages) + "<assistant>" + prefix
         return RenderedPrompt(text, tuple(text.encode()))
 
-    def prefill(self, messages: Sequence[Message], cancel: Cancel | None = None) -> int:
+    def prefill(self, messages: Sequence[Message], cancel: Cancel | None = None, session: str = "") -> int:
         self.prefilled.append(tuple(messages))
         return self.count_tokens(self.render(messages).text)
 

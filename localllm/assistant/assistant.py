@@ -12,12 +12,13 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal
 
+from localllm.assistant import titles
 from localllm.assistant.generate import generate
 from localllm.assistant.record import AnswerRecord
-from localllm.assistant.seams import AnswerRules, Grounding, Retriever, Rulebook
+from localllm.assistant.seams import AnswerRules, Retriever, Rulebook
 from localllm.assistant.slot import EngineSlot, Opener
 from localllm.engine.protocol import Cancel, Engine, Request, Sampling
-from localllm.errors import EngineDied, GenerationError, SettingsError
+from localllm.errors import EngineDied, LocalLLMError, SettingsError
 from localllm.events import (
     Event,
     Finished,
@@ -73,6 +74,8 @@ class Assistant:
         self._find_library = find_library
         self._find_rules = find_rules
         self._libraries: dict[str, Retriever] = {}
+        self._documents_say: dict[str, str] = {}
+        """By library: its instructions for the model, as of the last question."""
         self._slot = EngineSlot(engine, opener)
         self.last_request: Request | None = None
         """The request of the newest answer, as it went to the engine."""
@@ -186,28 +189,85 @@ class Assistant:
         question = self.history.message(here.parent_id)
         yield from self._turn(self.history.chat(here.chat_id), question, cancel, settings, grow=here)
 
-    def read_ahead(self, chat: int, *, cancel: Cancel | None = None, settings: Settings | None = None) -> int:
-        """Let the engine read, in idle time, what the chat's next prompt begins with: call it while the user types.
+    def read_ahead(
+        self,
+        chat: int | None,
+        typed: str = "",
+        *,
+        parent: int | Literal["leaf"] | None = "leaf",
+        cancel: Cancel | None = None,
+        settings: Settings | None = None,
+    ) -> int:
+        """Let the engine read, in idle time, what the next prompt begins with: call it while the user types.
 
         Blocks until it is read; a question that is asked meanwhile ends it.
 
+        Args:
+            chat: Number of the chat; None for one that begins with the next question.
+            typed: The beginning of that question. Where documents are asked or input rules hold, it is not certain
+                what stands before it, or how it is sent, and it is left out.
+            parent: The message that the question will follow, as in `send`.
+            cancel: Ends it.
+            settings: Instead of the assistant's own and the chat's.
+
         Returns:
-            Tokens that are read now; 0 where no model is loaded, where the settings say no, and where documents are
-            asked, as they change the beginning.
+            Tokens that are read now; 0 where no model is loaded, where the settings say no, and where nothing is
+            certain.
+        """
+        engine = self._slot.engine
+        here = Chat(0, "", 0.0, 0.0) if chat is None else self.history.chat(chat)
+        settings = settings or chat_settings(self.settings, here.options)
+        if engine is None or not settings.idle_prefill:
+            return 0
+        try:
+            certain = self._certain(engine, here, settings, typed, parent)
+            if not certain or (cancel is not None and cancel.is_set()):
+                return 0
+            return engine.prefill(certain, cancel, self._session(here.id))
+        except LocalLLMError:
+            return 0  # the question itself will say what is wrong
+
+    def _certain(
+        self, engine: Engine, here: Chat, settings: Settings, typed: str, parent: int | Literal["leaf"] | None
+    ) -> tuple[Message, ...]:
+        """What the next prompt begins with; a last message of the user is one that goes on."""
+        rulebook = self._rulebook(settings)
+        asks_documents = self.library is not None or settings.docs != ""
+        documents = self._documents_say.get(settings.docs, "") if asks_documents else ""
+        if asks_documents and not documents:
+            return ()  # what they tell the model to do is not known before the first question
+        if asks_documents or (rulebook is not None and rulebook.check_question(typed) is not None):
+            typed = ""
+        head = _head(here, settings, rulebook.compile(engine, settings) if rulebook else None, documents)
+        before = here.leaf_id if parent == "leaf" else parent
+        turns = _answered(self.history.path(here.id, before)) if before is not None else []
+        coming = alternating([*head, *(Message(m.role, m.content) for m in turns), Message(Role.USER, typed)])
+        fitted = fit(engine, coming, n_ctx=engine.info.n_ctx, max_tokens=settings.max_tokens).messages
+        return fitted if typed else fitted[:-1]
+
+    def write_title(self, chat: int, *, cancel: Cancel | None = None, settings: Settings | None = None) -> str:
+        """Let the model name a young chat that is still called by the beginning of its first question.
+
+        It is asked behind the chat as it stands: what the engine has read of it stays read, and is extended. A title
+        that the user gave meanwhile stays; so does the old one where the model writes nothing that can be used.
+
+        Returns:
+            The new title; empty where the chat keeps its own.
         """
         engine, here = self._slot.engine, self.history.chat(chat)
         settings = settings or chat_settings(self.settings, here.options)
-        if engine is None or not settings.idle_prefill or settings.docs or self.library is not None:
-            return 0
+        turns = _answered(self.history.path(chat))
+        wanted = settings.auto_titles and not self.history.temporary and titles.is_young(here, turns)
+        # A recurrent model could not take the request for a title back: the chat would have to be read anew.
+        if engine is None or engine.info.recurrent or not wanted:
+            return ""
         try:
-            rulebook = self._rulebook(settings)
-            head = _head(here, settings, rulebook.compile(engine, settings) if rulebook else None, None)
-            turns = [Message(m.role, m.content) for m in _answered(self.history.path(chat))]
-            coming = alternating([*head, *turns, Message(Role.USER, "")])
-            fitted = fit(engine, coming, n_ctx=engine.info.n_ctx, max_tokens=settings.max_tokens)
-            return engine.prefill(fitted.messages[:-1], cancel) if len(fitted.messages) > 1 else 0
-        except GenerationError:
-            return 0  # the question itself will say what is wrong
+            before = self._certain(engine, here, settings, "", "leaf")
+            text = titles.ask(engine, before or [Message(m.role, m.content) for m in turns], cancel)
+        except LocalLLMError:
+            return ""
+        title = titles.usable(text, turns)
+        return title if title and self.history.retitle(chat, here.title, title) else ""
 
     def sent_prompt(self) -> str:
         """The newest prompt, exactly as the model sees it; empty while nothing was sent."""
@@ -305,12 +365,14 @@ class Assistant:
                 cancel=cancel,
             )
             notes += grounding.notes
+            if grounding.system:
+                self._documents_say[settings.docs] = grounding.system
             yield Retrieved(grounding.passages, grounding.mode, grounding.seconds)
             if grounding.refusal:
                 yield end(FinishReason.REFUSED, grounding.refusal, nearest=grounding.passages)
                 return
 
-        head = _head(chat, settings, rules, grounding)
+        head = _head(chat, settings, rules, grounding.system if grounding else "")
         said = "\n\n".join(part for part in (grounding.question if grounding else asked, feedback) if part)
         fitted = fit(
             engine,
@@ -330,7 +392,7 @@ class Assistant:
             prefix=prefix,
             corpus=tuple(passage.text for passage in grounding.passages) if grounding else (),
             speculation="none" if settings.draft == "none" else "auto",
-            session="" if self.history.temporary else session_name(chat.id),
+            session=self._session(chat.id),
         )
         yield fitted.context
         made = yield from generate(engine, request, rules=rules, grounding=grounding, cancel=cancel)
@@ -350,6 +412,9 @@ class Assistant:
         """The earlier messages of the branch. Questions that got no answer at all are left out with it."""
         path = self.history.path(question.chat_id, question.id)[:-1]
         return [Message(m.role, m.content) for m in _answered(path)]
+
+    def _session(self, chat: int) -> str:
+        return "" if self.history.temporary or not chat else session_name(chat)
 
     def _library(self, settings: Settings) -> Retriever | None:
         if self.library is not None or not settings.docs or self._find_library is None:
@@ -371,9 +436,9 @@ def _answered(path: Sequence[StoredMessage]) -> list[StoredMessage]:
     return [m for m in path if m.id not in failed]
 
 
-def _head(chat: Chat, settings: Settings, rules: AnswerRules | None, grounding: Grounding | None) -> list[Message]:
+def _head(chat: Chat, settings: Settings, rules: AnswerRules | None, documents: str) -> list[Message]:
     """The system message: the chat's own instructions, then those of rules and documents; none where nobody has any."""
-    instructions = (chat.system or settings.system, rules and rules.system, grounding and grounding.system)
+    instructions = (chat.system or settings.system, rules and rules.system, documents)
     system = "\n\n".join(part for part in instructions if part)
     return [Message(Role.SYSTEM, system)] if system else []
 

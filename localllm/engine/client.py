@@ -179,12 +179,12 @@ class WorkerEngine:
         result: RenderedPrompt = self._call("render", tuple(messages), prefix)
         return result
 
-    def prefill(self, messages: Sequence[Message], cancel: Cancel | None = None) -> int:
+    def prefill(self, messages: Sequence[Message], cancel: Cancel | None = None, session: str = "") -> int:
         """Evaluate what is certain already, in idle time; returns the tokens now cached. Cancelling is no error.
 
         A `stream` that is asked for meanwhile cancels it too.
         """
-        result: int = self._call("prefill", tuple(messages), cancel=cancel)
+        result: int = self._call("prefill", tuple(messages), session, cancel=cancel)
         return result
 
     def tokenize(self, text: str) -> list[int]:

@@ -139,22 +139,32 @@ class LocalEngine:
         prefix_ids = self._answers.ids_of_prefix(prefix) if prefix else None
         return self._template.render(messages, prefix, prefix_ids=prefix_ids)
 
-    def prefill(self, messages: Sequence[Message], cancel: Cancel | None = None) -> int:
+    def prefill(self, messages: Sequence[Message], cancel: Cancel | None = None, session: str = "") -> int:
         """Evaluate what is certain already of the prompt that ends with the user's next message.
+
+        Args:
+            messages: What comes before it, and last, where it was begun, its beginning.
+            cancel: Ends it.
+            session: As that of the request to come; a saved state of it is loaded.
 
         Returns:
             The tokens that are cached now. Cancelling is no error.
         """
         self._check_open()
         self._backend.abort(False)
+        begun = messages[-1].content if messages and messages[-1].role is Role.USER else ""
+        before = messages[:-1] if begun else messages
         # what two different next messages have in common is certain
-        one, other = (self._template.render([*messages, Message(Role.USER, text)]) for text in ("a", "Z"))
+        one, other = (self._template.render([*before, Message(Role.USER, begun + text)]) for text in ("a", "Z"))
         certain = list(one.token_ids[: common_prefix(one.token_ids, other.token_ids)])
         if not certain or len(certain) >= self._backend.n_ctx:
             return 0
-        slot = self._slots.choose(self._backend, certain, "", self._save_before_loss)
+        slot = self._slots.choose(self._backend, certain, session, self._save_before_loss)
         if common_prefix(slot.tokens, certain) == len(certain):
             return len(certain)
+        self._restore(slot, certain, session, [])
+        if session and self._sessions is not None:
+            slot.session = session
         slot.keep_prefix(self._backend, certain)
         with Watch(cancel, self._backend.abort):
             for _ in prefill_slot(self._backend, slot, certain, cancel):

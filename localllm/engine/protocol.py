@@ -266,8 +266,12 @@ class Engine(Protocol):
         """Apply the model's chat template, ready for an answer that begins with `prefix`."""
         ...
 
-    def prefill(self, messages: Sequence[Message], cancel: Cancel | None = None) -> int:
-        """Evaluate what is certain already, in idle time; returns the tokens now cached. Cancelling is no error."""
+    def prefill(self, messages: Sequence[Message], cancel: Cancel | None = None, session: str = "") -> int:
+        """Evaluate what is certain already, in idle time; returns the tokens now cached. Cancelling is no error.
+
+        A last message of the user is the beginning of one that is still being written. `session` is that of the
+        request to come: a saved state of it is taken up.
+        """
         ...
 
     def tokenize(self, text: str) -> list[int]:

@@ -227,7 +227,7 @@ class Worker:
                 self._flush(("result", number, 0))
             else:
                 with self._working_on(number, flag):
-                    self._answer(number, lambda: ("result", number, self.engine.prefill(*rest, flag)))
+                    self._answer(number, lambda: ("result", number, self.engine.prefill(rest[0], flag, *rest[1:])))
             self._prefills.discard(number)
             self._flags.pop(number, None)
         else:

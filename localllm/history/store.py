@@ -103,6 +103,12 @@ class History(HistoryFile):
         """Give the chat another title."""
         self._update_chat(chat_id, title=title.strip())
 
+    def retitle(self, chat_id: int, old: str, title: str) -> bool:
+        """Give the chat another title, unless somebody did meanwhile: False where it is no longer `old`."""
+        with self._writing() as conn:
+            changed = conn.execute("UPDATE chats SET title = ? WHERE id = ? AND title = ?", (title, chat_id, old))
+            return bool(changed.rowcount)
+
     def set_options(self, chat_id: int, options: ChatOptions) -> None:
         """Replace what the chat asks for."""
         self._update_chat(chat_id, options=to_json(options))

@@ -125,6 +125,7 @@ class Asking(ModelNews):
         return self.turn is None
 
     def _begin(self, start: Callable[[], Turn]) -> None:
+        self.idle.stop()
         for welcome in self.query(Welcome):
             welcome.remove()
         try:
@@ -294,3 +295,4 @@ class Asking(ModelNews):
                 self.ask(text)
             else:
                 self.prompt.put(text)
+        self.read_ahead(entitle=None if turn.temporary else turn.chat_id)

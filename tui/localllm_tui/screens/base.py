@@ -17,6 +17,7 @@ from localllm.history import ChatOptions, MessageState, StoredMessage
 from localllm_tui.actions import Keys
 from localllm_tui.conversation import Conversation
 from localllm_tui.engine_news import one_line
+from localllm_tui.idle import IdleWork
 from localllm_tui.markdown.clean import clean_line
 from localllm_tui.own_keys import read_own_keys
 from localllm_tui.turn import Turn
@@ -53,6 +54,7 @@ class ChatBase(Screen[None]):
         self.own_keys, self.keys_problem = read_own_keys(paths)
         self.conversation = Conversation(assistant)
         self.turn: Turn | None = None
+        self.idle = IdleWork()
         self.queue: list[str] = []
         self.editing: StoredMessage | None = None
         self.no_model: Exception | None = None

@@ -140,6 +140,7 @@ class Doing(DoingChats):
         chat = self.conversation.ensure_chat()
         self.conversation.set_options(replace(chat.options, **changes))
         self.show_options()
+        self.read_ahead()
 
     def action_settings(self) -> None:
         """Every setting."""
@@ -213,6 +214,7 @@ class Doing(DoingChats):
             self.conversation.history.set_system(self.conversation.ensure_chat().id, text)
             self.conversation.reload()
             self.say("The instructions hold from the next question on.")
+            self.read_ahead()
 
     def action_model(self) -> None:
         """Another model answers from now on."""
@@ -232,6 +234,7 @@ class Doing(DoingChats):
 
     async def action_quit(self) -> None:
         """Stop what runs, keep the draft, leave."""
+        self.idle.stop()
         if self.turn is not None:
             self.turn.stop()
             self.turn.join(2.0)

@@ -15,11 +15,11 @@ from localllm_tui.engine_news import (
     pull_in_thread,
 )
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.base import ChatBase
+from localllm_tui.screens.reading_ahead import ReadingAhead
 from localllm_tui.widgets.welcome import Welcome
 
 
-class ModelNews(ChatBase):
+class ModelNews(ReadingAhead):
     """Tells how the model is doing, and gets the starter."""
 
     def on_model_loading(self, news: ModelLoading) -> None:
@@ -37,6 +37,7 @@ class ModelNews(ChatBase):
             welcome.ready(news.info.model)
         for note in news.info.notes:
             self.say(note)
+        self.read_ahead()
 
     def on_model_failed(self, news: ModelFailed) -> None:
         """Say why, and offer the starter in an empty chat."""
@@ -91,6 +92,7 @@ class ModelNews(ChatBase):
             return open_engine(settings, paths, on_progress=report)
 
         self.settings = settings
+        self.idle.stop()
         self.status.set(info=None)
         self.conversation.assistant.switch(opener)
         self.load_model()
