@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localllm.rules import language, segments
+from localllm.rules import language, punkt, segments
 from localllm.rules.outcome import Context
 from localllm.rules.rulebook import Rulebook
 
@@ -49,8 +49,8 @@ def test_sentences_are_counted_as_people_do(text: str, expected: int) -> None:
 
 @given(st.text(max_size=200))
 def test_sentence_spans_are_ordered_and_inside_the_text(text: str) -> None:
-    for flowing in (True, False):
-        spans = segments.sentences(text, flowing)
+    for split in (segments.sentences, punkt.sentences):
+        spans = split(text)
         assert all(0 <= a < b <= len(text) for a, b in spans)
         assert all(x[1] <= y[0] for x, y in itertools.pairwise(spans))
 

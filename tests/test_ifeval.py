@@ -34,9 +34,15 @@ PITFALLS: list[tuple[str, dict[str, Any], str, bool, bool]] = [
     ("keywords:letter_frequency", {"letter": "A", "let_frequency": 3, "let_relation": "less than"}, "aaa", False, False),  # noqa: E501
     ("language:response_language", {"language": "de"}, "Das ist ein Haus und der Garten ist nicht groß.", True, True),
     ("language:response_language", {"language": "hi"}, "123 ...", True, False),
+    ("language:response_language", {"language": "de"}, "https://example.org/", True, False),
+    ("language:response_language", {"language": "de"}, "ok 🌞🌞🌞🌞🌞", True, False),
+    ("language:response_language", {"language": "zh"}, "这是一个很好的房子。", False, True),
+    ("language:response_language", {"language": "zh-cn"}, "这是一个很好的房子。", True, True),
     ("language:response_language", {"language": "hi"}, "यह एक अच्छा घर है और बहुत बड़ा है।", True, True),
     ("length_constraints:number_sentences", {"num_sentences": 3, "relation": "less than"}, "Dr. Smith paid $3.50. He left.", True, True),  # noqa: E501
     ("length_constraints:number_sentences", {"num_sentences": 3, "relation": "at least"}, "# Title\n* One thing\n* Another thing", False, True),  # noqa: E501
+    ("length_constraints:number_sentences", {"num_sentences": 3, "relation": "at least"}, "1. Wash\n2. Dry", True, False),  # noqa: E501
+    ("length_constraints:number_sentences", {"num_sentences": 2, "relation": "at least"}, "Fruit, e.g. apples", True, False),  # noqa: E501
     ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, "One.\n***\nTwo.", True, True),
     ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, "One.\n\nTwo.", False, False),
     ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, "***\nOne.\n***\nTwo.\n***", True, True),
@@ -47,6 +53,7 @@ PITFALLS: list[tuple[str, dict[str, Any], str, bool, bool]] = [
     ("length_constraints:nth_paragraph_first_word", {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "then"}, "First.\n\nThen, more.", True, True),  # noqa: E501
     ("length_constraints:nth_paragraph_first_word", {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "then"}, "First.\n\n\n\nThen more.", False, True),  # noqa: E501
     ("length_constraints:nth_paragraph_first_word", {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "then"}, "First.\n\n**Then** more.", False, True),  # noqa: E501
+    ("length_constraints:nth_paragraph_first_word", {"num_paragraphs": 1, "nth_paragraph": 1, "first_word": "ΟΔΟΣ"}, "ΟΔΟΣ", False, True),  # noqa: E501
     ("detectable_content:number_placeholders", {"num_placeholders": 1}, "See [here](https://example.org).", True, False),  # noqa: E501
     ("detectable_content:number_placeholders", {"num_placeholders": 1}, "[ ] a task", True, False),
     ("detectable_content:postscript", {"postscript_marker": "P.S."}, "Text.\n\nP. S. More.", True, True),
@@ -73,6 +80,8 @@ PITFALLS: list[tuple[str, dict[str, Any], str, bool, bool]] = [
     ("startend:quotation", {}, "“Text.”", False, True),
     ("startend:quotation", {}, '"', False, False),
     ("change_case:capital_word_frequency", {"capital_frequency": 2, "capital_relation": "at least"}, "I saw A bird.", True, False),  # noqa: E501
+    ("change_case:capital_word_frequency", {"capital_frequency": 2, "capital_relation": "at least"}, "Q&A", True, False),  # noqa: E501
+    ("change_case:capital_word_frequency", {"capital_frequency": 1, "capital_relation": "at least"}, "Part 2*IX*a", True, True),  # noqa: E501
     ("change_case:english_capital", {}, "THIS IS A TEST OF THE RULE AND IT IS FINE.", True, True),
     ("change_case:english_capital", {}, "THIS Is not.", False, False),
     ("change_case:english_lowercase", {}, "this is a test of the rule and it is fine.", True, True),

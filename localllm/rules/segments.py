@@ -1,9 +1,9 @@
 """Words, sentences, paragraphs and lines of a text, with their character spans.
 
 A sentence ends at ``.``, ``!``, ``?`` or ``…`` (closing quotes and brackets included) before white space, unless the
-stop belongs to an abbreviation, an initial, a decimal or a list number. In `strict` reading a heading, a list item and a
-paragraph are units of their own; in `flowing` reading only stops count, as trained English splitters do.
-"""  # noqa: E501
+stop belongs to an abbreviation, an initial, a decimal or a list number. A heading, a list item and a paragraph are
+units of their own. (`punkt` splits as a reference does, by stops alone.)
+"""
 
 from __future__ import annotations
 
@@ -30,15 +30,10 @@ def words(text: str) -> list[tuple[int, int]]:
     return [m.span() for m in WORD.finditer(text)]
 
 
-def sentences(text: str, flowing: bool = False) -> list[tuple[int, int]]:
-    """Spans of the sentences, without white space around them.
-
-    Args:
-        text: What to split.
-        flowing: Line ends and list marks count for nothing.
-    """
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Spans of the sentences, without white space around them."""
     spans: list[tuple[int, int]] = []
-    for start, end in [(0, len(text))] if flowing else _units(text):
+    for start, end in _units(text):
         at = start
         for stop in _STOP.finditer(text, start, end):
             if stop.end() < end and not _ends_sentence(text, at, stop):

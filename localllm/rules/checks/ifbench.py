@@ -9,7 +9,7 @@ import string
 from collections.abc import Callable
 from typing import Any
 
-from localllm.rules import segments
+from localllm.rules import punkt
 from localllm.rules.checks.formats import read_csv
 from localllm.rules.checks.kinds import CheckKind, Field, Params
 from localllm.rules.outcome import Context, Finding, failed, passed
@@ -37,7 +37,7 @@ def plain_words(text: str) -> list[str]:
 
 
 def _sentences(text: str) -> list[str]:
-    return [text[a:b] for a, b in segments.sentences(text, flowing=True)]
+    return [text[a:b] for a, b in punkt.sentences(text)]
 
 
 def _integer(value: Any) -> int:
