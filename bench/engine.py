@@ -28,9 +28,14 @@ from bench.pairs import HEADER, Pairs, alternate, write
 from localllm.engine import measure
 from localllm.engine.client import start_engine
 from localllm.engine.protocol import Engine, EngineSpec, Request, Sampling
+from localllm.models.catalog import STARTER_EMBEDDERS
 from localllm.settings import Paths
 
 ROOT = Path(__file__).parent.parent
+EMBEDDER = next(
+    (path for name in STARTER_EMBEDDERS if (path := ROOT / "models" / name).exists()),
+    ROOT / "models" / STARTER_EMBEDDERS[0],
+)
 PEERS = Path(os.environ.get("LOCALLLM_PEERS", "/nonexistent"))
 
 _LLAMA = """
@@ -174,7 +179,7 @@ def report(results: list[Any], pairs: Pairs) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
-    parser.add_argument("--embedder", type=Path, default=ROOT / "models" / "all-MiniLM-L6-v2.Q8_0.gguf")
+    parser.add_argument("--embedder", type=Path, default=EMBEDDER)
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--only", default="decode,prefill,llama,long,server,embed,overhead")
     parser.add_argument("--threads", type=int, default=0)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from localllm.models.catalog import EARLIER_EMBEDDERS, STARTER_EMBEDDER
+from localllm.models.catalog import STARTER_EMBEDDERS
 
 FOLDER = Path(__file__).parent.parent / "models"
 CHAT = FOLDER / "SmolLM2-135M-Instruct.Q4_1.gguf"
-_EMBEDDERS = [FOLDER / name for name in (STARTER_EMBEDDER, *EARLIER_EMBEDDERS)]
+_EMBEDDERS = [FOLDER / name for name in STARTER_EMBEDDERS]
 EMBEDDER = next((path for path in _EMBEDDERS if path.exists()), _EMBEDDERS[0])
+"""The starter embedder, in whatever type it is here."""
 
 
 def need(*paths: Path) -> None:

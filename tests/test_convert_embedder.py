@@ -16,11 +16,11 @@ from gguf import GGMLQuantizationType, quants
 from numpy.typing import NDArray
 
 from localllm.errors import ModelError
-from localllm.models.catalog import STARTER_EMBEDDER
 from localllm.models.convert import _LAYER, _TOP, Origin, convert_embedder
 from localllm.models.header import read_header
 from localllm.models.safetensors import read_safetensors
 from tests.bert_reference import Reference
+from tests.models import EMBEDDER, need
 
 ROOT = Path(__file__).parent.parent
 ORIGIN = Origin("Tiny", "apache-2.0", "https://example.org/tiny")
@@ -233,7 +233,7 @@ def minilm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize(("quantization", "least"), [("F16", 0.9999), ("Q8_0", 0.999)])
+@pytest.mark.parametrize(("quantization", "least"), [("F16", 0.9999), ("BF16", 0.9999), ("Q8_0", 0.999)])
 def test_the_starter_embedder_gives_the_vectors_of_its_weights(
     minilm: Path, tmp_path: Path, quantization: Any, least: float, record_property: Any
 ) -> None:
@@ -253,8 +253,8 @@ def checkpoint_of(gguf: Path, folder: Path) -> Path:
     tensors: dict[str, NDArray[np.float32]] = {}
     for tensor in header.tensors:
         data = raw[tensor.offset : tensor.offset + tensor.n_bytes]
-        if tensor.type == "Q8_0":
-            data = quants.dequantize(data.reshape(tensor.shape[-1], -1), GGMLQuantizationType.Q8_0)
+        if tensor.type in ("BF16", "Q8_0"):
+            data = quants.dequantize(data.reshape(tensor.shape[-1], -1), GGMLQuantizationType[tensor.type])
         else:
             data = data.view({"F16": "<f2", "F32": "<f4"}[tensor.type])
         stem, _, kind = tensor.name.rpartition(".")
@@ -279,7 +279,5 @@ def checkpoint_of(gguf: Path, folder: Path) -> Path:
 @pytest.mark.model
 def test_the_starter_embedder_that_is_here_is_evaluated_as_bert_should_be(tmp_path: Path) -> None:
     """Needs no wheel: its own weights go through the numpy forward pass, and its own vocabulary cuts the texts."""
-    gguf = ROOT / "models" / STARTER_EMBEDDER
-    if not gguf.exists():
-        pytest.skip("the starter embedder is missing (make starter)")
-    assert worst_cosine(Reference(checkpoint_of(gguf, tmp_path)), gguf, TEXTS) >= 0.999
+    need(EMBEDDER)
+    assert worst_cosine(Reference(checkpoint_of(EMBEDDER, tmp_path)), EMBEDDER, TEXTS) >= 0.999

@@ -119,6 +119,45 @@ def test_verify_finds_a_sound_library_sound_and_a_tampered_one_not(docs: Run, fo
     broken = docs("verify", "--json")
     assert broken.code == 1
     assert "not the text it claims" in broken.json["faults"][0]
+    told = docs("verify")
+    assert told.code == 1
+    assert "docs sync" in told.err
+    assert docs("sync").code == 0
+    assert docs("verify", "--json").json["ok"]
+
+
+def test_a_folder_is_removed_by_the_name_it_was_added_by(
+    docs: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dots, through a link, and when it is there no more."""
+    inside = tmp_path / "here"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    docs("add", f"../{folder.name}", "--no-sync")
+    assert docs("remove", f"../{folder.name}", "-y").code == 0
+    (tmp_path / "link").symlink_to(folder)
+    docs("add", tmp_path / "link", "--no-sync")
+    assert docs("remove", tmp_path / "link", "-y").code == 0
+    docs("add", folder, "--no-sync")
+    folder.rename(tmp_path / "elsewhere")
+    assert docs("remove", folder, "-y").code == 0
+    assert docs("status", "--json").json["roots"] == []
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert docs("remove", tmp_path / "loop", "-y").code == 1
+
+
+def test_verify_of_a_damaged_text_names_it_and_the_next_sync_reads_it_again(docs: Run, folder: Path) -> None:
+    docs("add", folder)
+    import sqlite3
+
+    with sqlite3.connect(find_paths().library("default")) as db:
+        db.execute("UPDATE texts SET body = substr(body, 1, 9)")
+    db.close()
+    broken = docs("verify", "--json")
+    assert (broken.code, len(broken.json["faults"]), broken.err) == (1, 16, "")
+    assert docs("search", "seal hours", "--mode", "keyword").code in (0, 1)
+    assert docs("sync", "--json").json["changed"] == 16
+    assert docs("verify", "--json").json["ok"]
 
 
 def test_removing_a_whole_library_removes_its_file(docs: Run, folder: Path, tmp_path: Path) -> None:

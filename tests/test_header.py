@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from localllm.models.catalog import STARTER_EMBEDDER
 from localllm.models.header import display_name, read_header, read_model_header
 from tests.gguf_files import gguf_bytes, llama_metadata, llama_tensors, n_bytes, write_model
+from tests.models import EMBEDDER, need
 
 MODELS = Path(__file__).parent.parent / "models"
 
@@ -138,13 +138,11 @@ def test_the_starter_model_is_what_it_should_be() -> None:
 
 @pytest.mark.model
 def test_the_starter_embedder_is_what_it_should_be() -> None:
-    path = MODELS / STARTER_EMBEDDER
-    if not path.exists():
-        pytest.skip("the starter embedder is missing (make starter)")
-    header = read_header(path)
+    need(EMBEDDER)
+    header = read_header(EMBEDDER)
     assert (header.architecture, header.quantization, header.purpose, header.pooling) == (
         "bert",
-        "Q8_0",
+        EMBEDDER.name.split(".")[-2],
         "embedding",
         "mean",
     )

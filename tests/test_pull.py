@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -218,23 +219,31 @@ def test_an_embedder_is_converted_on_this_computer(
     assert not pull("TinyEmbed.F16", folder, Sources(offline=True))[0].fetched
 
 
-def test_the_starter_set_takes_what_stood_in_it_before_for_what_stands_there_now(
-    server: FileServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def embedder(name: str, **more: Any) -> CatalogModel:
+    return CatalogModel(name, "", "embedding", "MIT", HuggingFaceSource("o/r", f"{name}.gguf"), **more)
+
+
+@pytest.mark.parametrize("stand_in", ["New", "Quick", "Old"])
+def test_the_starter_set_asks_for_no_other_file_where_one_that_does_the_work_is_here(
+    server: FileServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in: str
 ) -> None:
-    earlier = CatalogModel("Old", "", "embedding", "MIT", HuggingFaceSource("o/r", "Old.gguf"))
-    model = CatalogModel(
-        "New", "", "embedding", "MIT", HuggingFaceSource("o/r", "New.gguf"), starter=True, earlier=("Old",)
-    )
-    known(monkeypatch, earlier, model)
+    known(monkeypatch, embedder("New", starter=True, bf16="Quick", earlier=("Old",)), embedder("Quick"))
     have = tmp_path / "beside the program"
-    write_model(have / "Old.gguf")
-    (pulled,) = pull("starter", folder, sources(server, offline=True), have=(have,))
-    assert (pulled.name, pulled.path, pulled.fetched) == ("Old", have / "Old.gguf", False)
-    with pytest.raises(DownloadError):  # asked for by its name, it would be fetched
-        pull("New", folder, sources(server, offline=True), have=(have,))
-    write_model(folder / "New.gguf")
-    (pulled,) = pull("starter", folder, sources(server, offline=True), have=(have,))
-    assert (pulled.name, pulled.fetched) == ("New", False)
+    write_model(have / f"{stand_in}.gguf")
+    (pulled,) = pull("starter", folder, sources(server), have=(have,))
+    assert (pulled.name, pulled.path, pulled.fetched) == (stand_in, have / f"{stand_in}.gguf", False)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(("bf16", "name"), [(True, "Quick"), (False, "New")])
+def test_the_starter_set_has_the_file_that_suits_the_processor(
+    server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch, bf16: bool, name: str
+) -> None:
+    known(monkeypatch, embedder("New", starter=True, bf16="Quick"), embedder("Quick"))
+    monkeypatch.setattr("localllm.llama.devices.cpu_features", lambda: {"AVX512_BF16": bf16})
+    server.add(f"/o/r/resolve/main/{name}.gguf", MODEL)
+    (pulled,) = pull("starter", folder, sources(server))
+    assert (pulled.name, pulled.fetched) == (name, True)
 
 
 def test_offline_says_so(server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,8 +398,10 @@ def test_a_checksum_that_can_not_be_one_is_refused(folder: Path) -> None:
 
 def test_the_catalogue_is_sound() -> None:
     models = catalog.catalog()
-    assert [m.file_name for m in catalog.starter_set()] == [catalog.STARTER, catalog.STARTER_EMBEDDER]
+    assert [m.file_name for m in catalog.starter_set()] == [catalog.STARTER, "all-MiniLM-L6-v2.Q8_0.gguf"]
     assert len({m.name.lower() for m in models}) == len(models)
+    known_names = {m.file_name for m in models if m.purpose == "embedding"}
+    assert {name for name in catalog.STARTER_EMBEDDERS if "F16" not in name or "BF16" in name} <= known_names
     for model in models:
         assert model.title and model.license and model.purpose in ("chat", "embedding")
         assert not model.draft or catalog.find_in_catalog(model.draft)

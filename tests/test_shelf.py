@@ -10,7 +10,7 @@ import pytest
 
 from localllm.errors import ModelError, ModelNotFound, NotGGUF
 from localllm.models import shelf
-from localllm.models.catalog import EARLIER_EMBEDDERS, STARTER, STARTER_EMBEDDER
+from localllm.models.catalog import STARTER, STARTER_EMBEDDERS
 from localllm.settings import Paths
 from tests.gguf_files import write_model
 
@@ -134,17 +134,17 @@ def test_the_default_is_the_starter_then_the_newest(paths: Paths) -> None:
     assert shelf.find_model("", paths) == new
     assert shelf.find_embedder("", paths) == paths.models / "e.gguf"
     starter = write_model(paths.models / STARTER)
-    embedder = write_model(paths.models / STARTER_EMBEDDER, general__architecture="bert")
+    embedder = write_model(paths.models / STARTER_EMBEDDERS[1], general__architecture="bert")
     assert shelf.find_model("", paths) == starter
     assert shelf.find_embedder("", paths) == embedder
 
 
 def test_the_starter_embedder_of_an_earlier_version_goes_on_being_used_where_it_is_alone(paths: Paths) -> None:
-    earlier = write_model(paths.models / EARLIER_EMBEDDERS[0], general__architecture="bert")
+    earlier = write_model(paths.models / STARTER_EMBEDDERS[-1], general__architecture="bert")
     newer = write_model(paths.models / "other.gguf", general__architecture="bert")
     os.utime(earlier, (1, 1))
     assert shelf.find_embedder("", paths) == earlier != newer
-    now = write_model(paths.models / STARTER_EMBEDDER, general__architecture="bert")
+    now = write_model(paths.models / STARTER_EMBEDDERS[1], general__architecture="bert")
     assert shelf.find_embedder("", paths) == now
 
 

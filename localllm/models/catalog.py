@@ -9,9 +9,8 @@ from importlib.resources import files
 from typing import Any
 
 STARTER = "SmolLM2-135M-Instruct.Q4_1.gguf"
-STARTER_EMBEDDER = "all-MiniLM-L6-v2.Q8_0.gguf"
-EARLIER_EMBEDDERS = ("all-MiniLM-L6-v2.F16.gguf",)
-"""Starter embedders of earlier versions. Where only such a one is here it goes on being the default."""
+STARTER_EMBEDDERS = tuple(f"all-MiniLM-L6-v2.{kind}.gguf" for kind in ("BF16", "Q8_0", "F16"))
+"""What `pull starter` gets, or got in earlier versions; the first that is here is the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,10 @@ class CatalogModel:
     """Of the model file; 0 where the server says it."""
     draft: str = ""
     starter: bool = False
+    bf16: str = ""
+    """What takes its place in the starter set where the processor multiplies bfloat16."""
     earlier: tuple[str, ...] = ()
-    """Models that had its place in the starter set before."""
+    """What had its place in the starter set before."""
 
     @property
     def file_name(self) -> str:

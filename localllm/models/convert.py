@@ -16,7 +16,7 @@ from localllm.models.safetensors import read_safetensors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Quantization = Literal["F32", "F16", "Q8_0"]
+Quantization = Literal["F32", "F16", "BF16", "Q8_0"]
 
 MAX_TOKENS_KEY = "localllm.embedding.max_tokens"
 """Header key: tokens that one text may have, as the model was trained; its position table may be longer."""

@@ -82,7 +82,7 @@ def pull(
     private_folder(folder)
     if name == "starter":
         return [
-            _earlier(model, folder, have) or _known(model, folder, sources, sha256, have, tell)
+            _stand_in(model, folder, have) or _known(_suited(model), folder, sources, sha256, have, tell)
             for model in catalog.starter_set()
         ]
     if known_model := catalog.find_in_catalog(name):
@@ -113,14 +113,22 @@ def _known(
     return Pulled(model.name, path, fetched=True)
 
 
-def _earlier(model: CatalogModel, folder: Path, have: Sequence[Path]) -> Pulled | None:
-    """What had the model's place before, where that is here and the model itself is not."""
-    places = tuple(dict.fromkeys((folder, *have)))
-    if any(_is_here(place / model.file_name, model) for place in places):
-        return None
-    for place in places:
-        for name in model.earlier:
-            if _is_here(path := place / f"{name}.gguf", model):
+def _suited(model: CatalogModel) -> CatalogModel:
+    """The model of the starter set, or the file of it that this processor, as llama.cpp was built, is quicker with."""
+    if not model.bf16:
+        return model
+    from localllm.llama.devices import cpu_features
+
+    return (cpu_features().get("AVX512_BF16") and catalog.find_in_catalog(model.bf16)) or model
+
+
+def _stand_in(model: CatalogModel, folder: Path, have: Sequence[Path]) -> Pulled | None:
+    """What does the model's work and is here already, the model itself included."""
+    for name in (model.bf16, model.name, *model.earlier):
+        for place in dict.fromkeys((folder, *have)):
+            path = place / f"{name}.gguf"
+            known_model = catalog.find_in_catalog(name) or model
+            if name and _is_here(path, known_model):
                 return Pulled(name, path, fetched=False)
     return None
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from localllm.errors import ModelError, ModelNotFound, NotGGUF
-from localllm.models.catalog import EARLIER_EMBEDDERS, STARTER, STARTER_EMBEDDER
+from localllm.models.catalog import STARTER, STARTER_EMBEDDERS
 from localllm.models.header import Header, display_name, read_header, read_model_header, shard_files
 from localllm.models.stores import find_in_stores, gguf_files
 from localllm.settings import Paths, private_folder
@@ -125,8 +125,8 @@ def default_model(paths: Paths) -> Path:
 
 
 def default_embedder(paths: Paths) -> Path | None:
-    """The starter embedder if it is here, else that of an earlier version, else the newest of our own, else None."""
-    for name in (STARTER_EMBEDDER, *EARLIER_EMBEDDERS):
+    """The starter embedder if it is here, in whatever type, else the newest of our own, else None."""
+    for name in STARTER_EMBEDDERS:
         if starter := _own_file(name, paths):
             return starter
     embedders = [m for m in own_models(paths) if m.purpose == "embedding" and not m.problem]
