@@ -24,8 +24,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from localllm.engine.constraint import GrammarVocabulary, compile_constraint
+from localllm.engine.constraint import compile_constraint
 from localllm.engine.protocol import ConstraintSpec
+from localllm.engine.vocabulary import GrammarVocabulary
 from localllm.errors import ConstraintRefused, RuleSyntax
 from localllm.llama.model import Model
 from localllm.rules.schema import _walk, check_schema, errors_of, prepare

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from llguidance import LLParserLimits
 
 from localllm.engine import constraint
-from localllm.engine.constraint import DelayedMatcher, GrammarMatcher, GrammarVocabulary, compile_constraint, nesting
+from localllm.engine.constraint import compile_constraint, nesting
+from localllm.engine.delayed import DelayedMatcher
+from localllm.engine.matcher import GrammarMatcher
 from localllm.engine.protocol import ConstraintSpec
+from localllm.engine.vocabulary import GrammarVocabulary
 from localllm.errors import ConstraintRefused
 
 MODEL = Path(__file__).parent.parent / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"

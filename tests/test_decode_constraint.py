@@ -65,6 +65,16 @@ class Choices:
     def stopped(self) -> bool:
         return self._open(self.so_far) == [self.so_far]
 
+    position = None
+
+    def closing_after(self, token: int, limit: int) -> list[int] | None:
+        ways = [t[len(self.so_far) + 1 :] for t in self._open(self.so_far + bytes([token]))]
+        best = min(ways, key=len, default=None)
+        return list(best) if best is not None and len(best) <= limit else None
+
+    def token_of(self, text: bytes) -> int | None:
+        return text[0] if len(text) == 1 else None
+
     def closing(self, limit: int) -> list[int] | None:
         ways = [t[len(self.so_far) :] for t in self._open(self.so_far)]
         best = min(ways, key=len)

@@ -98,6 +98,14 @@ class LetterRule:
     def stopped(self) -> bool:
         return self._n >= 30
 
+    position = None
+
+    def closing_after(self, token: int, limit: int) -> list[int] | None:
+        return None
+
+    def token_of(self, text: bytes) -> int | None:
+        return text[0] if len(text) == 1 else None
+
     def closing(self, limit: int) -> list[int] | None:
         return None
 

@@ -135,7 +135,7 @@ def _candidates(
     if matcher.is_error():
         return [], False
     allowed = np.unpackbits(packed, count=len(closing_order.text), bitorder="little").view(np.bool_)
-    free = int(np.count_nonzero(allowed)) > _FREE
+    free = int(np.count_nonzero(allowed)) > min(_FREE, len(allowed) // 4)
     order = closing_order.structure if not free else closing_order.text if quoted else closing_order.quotes
     found = order[allowed[order]][: n + 1].tolist()
     if len(path) >= 2 and path[-1] == path[-2] and len(found) > 1 and found[0] == path[-1]:

@@ -23,6 +23,7 @@ from localllm.engine.protocol import (
     Matcher,
     TokenEvent,
 )
+from localllm.engine.reserve import Reserve
 from localllm.engine.sampling import TokenSampler
 from localllm.engine.text import AnswerText
 from localllm.errors import ContextOverflow
@@ -30,9 +31,6 @@ from localllm.events import FinishReason, Prefilling, Speculation, Stats
 
 MAX_DRAFT = 31
 """Longest draft of one step: with 32 rows a batch costs about half as much per token as one row, and no less beyond."""
-
-_CLOSE_MARGIN = 24
-"""Tokens kept in reserve when an answer is steered to its end: what one token may open has to be closed too."""
 
 
 class Backend(Protocol):
@@ -143,8 +141,9 @@ class Generation:
         self._reason: FinishReason | None = None
         self._ban = job.ban
         self._since_prefix = b""
-        self._close_check = max(512, self._left // 2)
-        self._close_margin = min(_CLOSE_MARGIN, max(4, self._left // 8))
+        self._reserve: Reserve | None = None
+        if job.matcher is not None and job.close_within_budget:
+            self._reserve = Reserve(job.matcher, self._left, backend.piece)
         # the simplest answers skip every check of a token
         self._plain = job.sampler.plain and job.matcher is None and not job.ban
         self._cached = self._n_new = self._drafted = self._accepted = self._steps = self._plain_steps = self._batch = 0
@@ -166,10 +165,10 @@ class Generation:
                 if self._cancel is not None and self._cancel.is_set():
                     self._reason = FinishReason.CANCELLED
                     break
-                if self._matcher is not None and (certain := self._certain()):
+                while self._matcher is not None and (certain := self._certain()):
                     yield from self._emit(certain, 0)
-                    if self._over():
-                        break
+                if self._over():
+                    break
                 draft = self._draft()
                 if not self._evaluate(draft):
                     break
@@ -181,6 +180,8 @@ class Generation:
                 yield TokenEvent(rest)
         finally:
             self._sampler.close()
+        if self._reserve is not None:
+            self._job.notes += self._reserve.notes
         stats = self._stats((first or time.perf_counter()) - started, last - first)
         yield GenerationDone(self._reason or FinishReason.CANCELLED, stats, tuple(self._job.notes))
 
@@ -207,40 +208,27 @@ class Generation:
     # ---- one step ----
 
     def _certain(self, n_ahead: int = 0) -> list[int]:
-        """Tokens that are known without an evaluation: forced by the constraint, or the way to its end.
+        """Tokens that are known without an evaluation: the end of the answer, or what the constraint forces.
 
         `n_ahead` tokens were decided in this step already and are still to be emitted.
         """
-        matcher, left = self._matcher, self._left - n_ahead
-        if matcher is None or left <= 0:
+        matcher, reserve, left = self._matcher, self._reserve, self._left - n_ahead
+        if matcher is None or left <= 0 or self._reason is not None:
             return []
-        tokens = (self._way_out(matcher, left) or matcher.forced())[:left]
+        tokens = (reserve.ending(left) if reserve is not None else []) or matcher.forced()[:left]
         if tokens:
             matcher.commit(tokens)
             for token in tokens:
                 self._sampler.accept(token)
             if self._ban:
                 self._ban = ()  # what the constraint forces can't be banned
-            if matcher.stopped:
-                self._reason = FinishReason.STOP
+            self._see_end(matcher)
         return tokens
 
-    def _way_out(self, matcher: Matcher, left: int) -> list[int]:
-        """The shortest end of the answer, once the budget hardly leaves room for more; empty before."""
-        if not self._job.close_within_budget or left > self._close_check:
-            return []
-        way = matcher.closing(left)
-        if way is None:
-            self._close_check = left - 1
-            return []
-        room = left - len(way)
-        if way and room <= self._close_margin:
+    def _see_end(self, matcher: Matcher) -> None:
+        """The answer is over where the constraint, or the reserve, lets nothing follow."""
+        if matcher.stopped or (self._reserve is not None and self._reserve.closing and matcher.accepting):
             self._reason = FinishReason.STOP
-            self._job.notes.append("The token budget ran out: the answer was closed early, its end may be filler.")
-            return way
-        # Look again before the way out can have grown beyond the budget: one token may open an object or a date.
-        self._close_check = left - max(1, (room - self._close_margin) // 3)
-        return []
 
     def _draft(self) -> Sequence[int]:
         """Tokens that may follow, to be verified in the same evaluation; usually none."""
@@ -258,8 +246,9 @@ class Generation:
             return ()
         draft = self._controller.choose(self._context, limit)
         tokens = draft.tokens[:limit]
-        if tokens and self._matcher is not None:
-            tokens = tokens[: self._matcher.legal_prefix(tokens)]
+        if self._matcher is not None:  # an end in a draft is no wish of the model's to end
+            tokens = tokens[: next((i for i, t in enumerate(tokens) if t in self._eog), len(tokens))]
+            tokens = tokens[: self._matcher.legal_prefix(tokens)] if tokens else tokens
         if tokens:
             name = draft.drafter or ""
             self._drafters[name] = self._drafters.get(name, 0) + len(tokens)
@@ -310,7 +299,7 @@ class Generation:
                     break
                 continue
             expected = draft[accepted] if accepted < n_draft else -1
-            token = choose(logits(accepted), expected)
+            token = choose(logits(accepted), expected, len(emitted))
             emitted.append(token)
             if token in self._eog:
                 self._reason = FinishReason.STOP
@@ -325,8 +314,8 @@ class Generation:
             self._controller.observe(emitted, accepted, n_draft, self._batch, self._step_seconds)
         return emitted, accepted
 
-    def _choose(self, logits: NDArray[np.float32], expected: int) -> int:
-        """The token at one position, by sampler, ban and constraint; it counts as emitted for all three."""
+    def _choose(self, logits: NDArray[np.float32], expected: int, n_ahead: int) -> int:
+        """The token at one position, by sampler, ban, constraint and budget; it counts as emitted for all of them."""
         if self._plain:
             return int(logits.argmax())
         sampler, matcher = self._sampler, self._matcher
@@ -346,10 +335,15 @@ class Generation:
                 self._reason = FinishReason.STOP
                 return next(iter(self._eog))
         if token not in self._eog:
+            if self._reserve is not None:
+                within = self._reserve.choose(token, self._left - n_ahead)
+                if within is None:
+                    self._reason = FinishReason.STOP
+                    return next(iter(self._eog))
+                token = within
             if matcher is not None:
                 matcher.commit((token,))
-                if matcher.stopped:
-                    self._reason = FinishReason.STOP
+                self._see_end(matcher)
             if self._ban:
                 self._note_ban(token)
             sampler.accept(token)

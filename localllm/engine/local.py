@@ -31,9 +31,9 @@ from localllm.llama.devices import version
 from localllm.llama.log import native_log
 
 if TYPE_CHECKING:
-    from localllm.engine.constraint import GrammarVocabulary
     from localllm.engine.controller import Controller as SpeculationController
     from localllm.engine.embed import LlamaEmbedder
+    from localllm.engine.vocabulary import GrammarVocabulary
 
 
 _IDLE_SAVE = 256 << 20
@@ -263,7 +263,7 @@ class LocalEngine:
     def _grammar_vocabulary(self) -> GrammarVocabulary:
         """The vocabulary as constraints need it, built at the first use."""
         if self._grammar is None:
-            from localllm.engine.constraint import GrammarVocabulary
+            from localllm.engine.vocabulary import GrammarVocabulary
 
             grammar = GrammarVocabulary(self._vocab.pointer, sorted(self._vocab.eog), self._backend.n_vocab)
             with warnings.catch_warnings():  # llguidance still calls a function that llama-cpp-python deprecates

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from localllm.engine.json_position import JsonPosition
+
 
 # ---- what is asked --------------------------------------------------------------------------------------------------
 
@@ -322,7 +324,20 @@ class Matcher(Protocol):
         ...
 
     def closing(self, limit: int) -> list[int] | None:
-        """A shortest known way to a legal end in at most `limit` tokens, or None."""
+        """A shortest known way to a legal end in at most `limit` tokens, or None; empty where the answer may end."""
+        ...
+
+    def closing_after(self, token: int, limit: int) -> list[int] | None:
+        """What `closing` would be once this legal token was committed."""
+        ...
+
+    def token_of(self, text: bytes) -> int | None:
+        """The token that stands for these bytes alone, if there is one."""
+        ...
+
+    @property
+    def position(self) -> JsonPosition | None:
+        """Where a JSON answer is; None where the constraint is no JSON, or that has not begun."""
         ...
 
 

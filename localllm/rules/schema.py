@@ -25,6 +25,8 @@ ANNOTATIONS = frozenset(
 FORMATS = frozenset("date-time time date duration email hostname ipv4 ipv6 uuid uri".split())
 """Formats that llguidance enforces; it refuses a schema with any other."""
 
+_CALENDAR = "29 February of other than leap years is found by the check"
+
 
 @dataclass(frozen=True, slots=True)
 class KeywordReport:
@@ -169,7 +171,8 @@ def _report(schema: Any, step: int, messages: list[str]) -> Iterator[KeywordRepo
                 )
         elif keyword == "format":
             known = value in FORMATS
-            yield KeywordReport(pointer, keyword, "decode" if known else "check", "" if known else f"format {value!r}")
+            reason = _CALENDAR if value in ("date", "date-time") else "" if known else f"format {value!r}"
+            yield KeywordReport(pointer, keyword, "decode" if known else "check", reason)
         elif keyword in ENFORCED:
             yield KeywordReport(pointer, keyword, "decode")
         elif keyword in said or step == 2:

@@ -1,0 +1,223 @@
+"""GrammarMatcher: one answer's position in a compiled grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localllm.engine.closing import shortest_closing
+from localllm.engine.json_position import JsonPosition
+from localllm.engine.vocabulary import GrammarVocabulary
+from localllm.errors import ConstraintRefused
+
+_SEARCH_EVERY = 12
+"""Tokens until a search for an end is tried again that found none: it costs as much as several tokens."""
+
+_MAX_CLOSER = 400
+"""Tokens that closers may take."""
+
+
+class GrammarMatcher:
+    """One answer's position in a grammar.
+
+    Every method that asks llguidance raises `ConstraintRefused` when its limits are exceeded at this position: it would
+    otherwise fall silent and allow nothing, or everything.
+    """
+
+    def __init__(
+        self,
+        raw: Any,
+        vocabulary: GrammarVocabulary,
+        notes: tuple[str, ...] = (),
+        json: bool = False,
+        closers: tuple[str, ...] = (),
+    ) -> None:
+        self.notes = notes
+        self.vocabulary = vocabulary
+        self.position = JsonPosition() if json else None
+        self._raw = raw
+        self._json = json
+        self._closers = closers
+        self._end = vocabulary.end_tokens[0]
+        self._ending: list[int] = []
+        self._ended = False
+        self._committed = 0
+        self._search_again = 0
+        self._searched = 0
+        self._wish_again = 0
+        self._way: list[int] | None = None
+        self._way_at = 0
+        """Committed tokens when the way out was last known to be one."""
+        self._next: tuple[int, list[int]] | None = None
+        """A token that may be committed next, and the way out behind it."""
+
+    def legal_prefix(self, tokens: Sequence[int]) -> int:
+        """How many of these tokens may follow, in order. End tokens are legal where the answer may end.
+
+        A single end token that is refused is a wish to end: where the spec names closers that lead to a legal end, the
+        matcher allows nothing else from here on, and stops there.
+        """
+        if self._ending:
+            ahead = self._ending[: len(tokens)]
+            return next((i for i, (a, b) in enumerate(zip(ahead, tokens, strict=False)) if a != b), len(ahead))
+        legal = int(self._raw.validate_tokens(list(tokens)))
+        self._check()
+        wishes_to_end = legal == 0 and len(tokens) == 1 and tokens[0] in self.vocabulary.end_tokens
+        if self._closers and wishes_to_end and self._committed >= self._wish_again:
+            self._ending = self._by_closers(self._raw, _MAX_CLOSER) or []
+            self._wish_again = self._committed + _SEARCH_EVERY
+        return legal
+
+    def commit(self, tokens: Sequence[int]) -> None:
+        """The tokens were emitted.
+
+        Raises:
+            ConstraintRefused: A token was not legal; ask `legal_prefix` first.
+        """
+        if not tokens:
+            return
+        ids = [int(t) for t in tokens]
+        if self._next is not None and ids[0] == self._next[0]:
+            self._way, self._way_at, ahead = self._next[1], self._committed + 1, ids[1:]
+        else:
+            ahead = ids
+        self._next = None
+        self._committed += len(ids)
+        if self._way is not None and self._way[: len(ahead)] == ahead:
+            self._way, self._way_at = self._way[len(ahead) :], self._committed
+        if self._ending:
+            follows = self._ending[: len(ids)] == ids
+            self._ending = self._ending[len(ids) :] if follows else []
+            self._ended = follows and not self._ending
+        if not self._raw.consume_tokens(ids):
+            raise ConstraintRefused(f"The answer left the grammar: {first_line(self._raw.get_error())}.")
+        if self.position is not None:
+            for token in ids:
+                self.position.feed(self.vocabulary.bytes_of((token,)))
+
+    def mask(self) -> NDArray[np.bool_]:
+        """True for every token id that may come next, shape (n_vocab,)."""
+        if self._ending:
+            only = np.zeros(self.vocabulary.n_vocab, np.bool_)
+            only[self._ending[0]] = True
+            return only
+        packed = np.frombuffer(self._raw.compute_bitmask(), np.uint8)
+        self._check()
+        return np.unpackbits(packed, count=self.vocabulary.n_vocab, bitorder="little").view(np.bool_)
+
+    def forced(self) -> list[int]:
+        """Tokens that must come next, possibly none."""
+        if self._ending:
+            return list(self._ending)
+        tokens: list[int] = self._raw.compute_ff_tokens()
+        self._check()
+        return tokens
+
+    @property
+    def accepting(self) -> bool:
+        """The answer may end here."""
+        return bool(self._raw.is_accepting())
+
+    @property
+    def stopped(self) -> bool:
+        """The answer must end here."""
+        return self._ended or bool(self._raw.is_stopped())
+
+    def closing(self, limit: int) -> list[int] | None:
+        """A shortest known way to a legal end in at most `limit` tokens, or None. Empty where the answer may end."""
+        if self._ending:
+            return list(self._ending) if len(self._ending) <= limit else None
+        if self.accepting:
+            return []
+        way = self._known_way()
+        if way is not None and len(way) <= limit:
+            return list(way)
+        if self._committed < self._search_again and limit <= self._searched:
+            return None
+        way = self._search(self._raw, limit)
+        if way is None:
+            self._search_again, self._searched = self._committed + _SEARCH_EVERY, limit
+            return None
+        self._way, self._way_at = way, self._committed
+        return list(way)
+
+    def closing_after(self, token: int, limit: int) -> list[int] | None:
+        """What `closing` would be once this legal token was committed."""
+        if self._ending:
+            rest = self._ending[1:] if self._ending[0] == token else None
+            return rest if rest is not None and len(rest) <= limit else None
+        way = [] if self.accepting else self._known_way()
+        if way and way[0] == token:
+            found: list[int] | None = way[1:]
+        elif way is not None and self._leads_to_end([token, *way]):
+            found = list(way)
+        else:
+            copy = self._raw.deep_copy()
+            if not copy.consume_tokens([token]):
+                return None
+            found = [] if copy.is_accepting() else self._search(copy, limit)
+        if found is None or len(found) > limit:
+            return None
+        self._next = token, found
+        return list(found)
+
+    def token_of(self, text: bytes) -> int | None:
+        """The token that stands for these bytes alone, if there is one."""
+        ids = self.vocabulary.ids_of(text)
+        return ids[0] if len(ids) == 1 else None
+
+    def _known_way(self) -> list[int] | None:
+        """The way out that was found before, if it is still one: inside a string, say, it mostly is."""
+        if self._way is not None and self._way_at != self._committed:
+            self._way = self._way if self._leads_to_end(self._way) else None
+            self._way_at = self._committed
+        return self._way
+
+    def _leads_to_end(self, tokens: list[int]) -> bool:
+        return bool(self._raw.validate_tokens([*tokens, self._end]) == len(tokens) + 1)
+
+    def _search(self, raw: Any, limit: int) -> list[int] | None:
+        found = self._by_closers(raw, limit) if self._closers else None
+        return found or shortest_closing(raw, self.vocabulary.closing_order, limit, self._json)
+
+    def _by_closers(self, raw: Any, limit: int) -> list[int] | None:
+        """The end that the closers lead to: as few of them as do, the last ones first."""
+        ids = [self.vocabulary.ids_of(text.encode()) for text in self._closers]
+        for first in range(len(ids) - 1, -1, -1):
+            copy, path = _along(raw, ids[first:])
+            if path and copy.is_accepting():
+                return path if len(path) <= limit else None
+        copy, path = _along(raw, ids)  # not quite there: a few tokens more may do
+        rest = shortest_closing(copy, self.vocabulary.closing_order, 8, self._json)
+        return path + rest if rest and len(path) + len(rest) <= limit else None
+
+    def _check(self) -> None:
+        if self._raw.is_error():
+            raise ConstraintRefused(
+                f"The grammar became too complex while decoding: {first_line(self._raw.get_error())}.",
+                'Simplify the rule, or set enforce = "check".',
+            )
+
+
+def _along(raw: Any, texts: Sequence[list[int]]) -> tuple[Any, list[int]]:
+    """Where the closers that are legal lead, one after the other, until the answer may end."""
+    copy = raw.deep_copy()
+    path: list[int] = []
+    for ids in texts:
+        if copy.validate_tokens(ids) == len(ids) and copy.consume_tokens(ids):
+            path += ids
+            if copy.is_accepting():
+                break
+    return copy, path
+
+
+def first_line(text: str) -> str:
+    """The line of a message of llguidance that says what is wrong."""
+    lines = text.strip().split("\n")
+    first = lines[0]
+    if first.endswith(":"):  # a regex error: what is wrong stands further down
+        first += " " + next((line.removeprefix("error:").strip() for line in lines if line.startswith("error:")), "")
+    return first[:300].rstrip(".")
