@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from localllm.assistant import titles
+from localllm.assistant.documents import constraint_of, passage_guard
 from localllm.assistant.generate import generate
 from localllm.assistant.record import AnswerRecord
 from localllm.assistant.seams import AnswerRules, Retriever, Rulebook
@@ -361,7 +362,7 @@ class Assistant:
                 turns=turns,
                 engine=engine,
                 settings=settings,
-                guard=rulebook.guard if rulebook else None,
+                guard=passage_guard(rulebook),
                 cancel=cancel,
             )
             notes += grounding.notes
@@ -384,11 +385,13 @@ class Assistant:
             assembly=grounding.assembly if grounding else "exact",
         )
         notes += fitted.notes
+        constraint, left = constraint_of(grounding, rules)
+        notes += left
         self.last_request = request = Request(
             messages=fitted.messages,
             max_tokens=settings.max_tokens,
             sampling=sampling_of(settings),
-            constraint=(grounding and grounding.constraint) or (rules and rules.constraint) or None,
+            constraint=constraint,
             prefix=prefix,
             corpus=tuple(passage.text for passage in grounding.passages) if grounding else (),
             speculation="none" if settings.draft == "none" else "auto",

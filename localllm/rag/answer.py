@@ -18,6 +18,7 @@ from localllm.events import Message, Passage, Role
 from localllm.rag import extract, prompting
 from localllm.rag.grounded import Grounded
 from localllm.rag.grounding import check
+from localllm.rag.nearness import Nearness
 from localllm.rag.passages import fitted_passages, whole_documents
 from localllm.rag.search import SearchResult, search
 from localllm.rag.thresholds import thresholds_of
@@ -111,15 +112,25 @@ def ground(
     """
     started = time.perf_counter()
     thresholds = thresholds_of(library)
-    found = search(library, question, embedder, n_passages, cache_folder=cache_folder)
+
+    def refuses(found: SearchResult, asked: str) -> bool:
+        if not thresholds.refuses(found, whole=bool(whole)):
+            return False
+        if embedder is None or found.best_cosine is None:
+            return True
+        # The vector of several short notes together hides the one that answers: its sentences have the last word.
+        return thresholds.refuses(Nearness(asked, embedder).of(found), whole=bool(whole))
+
+    found, sought = search(library, question, embedder, n_passages, cache_folder=cache_folder), question
     whole = whole_documents(library, found.hits, budget, count_tokens, n_passages)
-    refused = thresholds.refuses(found, whole=bool(whole))
+    refused = refuses(found, question)
     before = next((m.content for m in reversed(turns) if m.role is Role.USER), "")
     if refused and before and _FOLLOW_UP.search(question):
         # "How often is that done?" says too little alone: it is about whatever the question before was about.
         earlier = search(library, before, embedder, n_passages, cache_folder=cache_folder)
-        if not thresholds.refuses(earlier, whole=bool(whole)):
-            found = search(library, f"{before}\n{question}", embedder, n_passages, cache_folder=cache_folder)
+        if not refuses(earlier, before):
+            sought = f"{before}\n{question}"
+            found = search(library, sought, embedder, n_passages, cache_folder=cache_folder)
             whole = whole_documents(library, found.hits, budget, count_tokens, n_passages)
             refused = False
     notes = (found.note,) if found.note else ()
@@ -133,27 +144,30 @@ def ground(
     if not passages:
         return replace(_refused(found, notes, started), passages=())
     mode: Literal["hybrid", "keyword", "vector", "whole"] = "whole" if whole else found.mode
+    # Cited from the documents' own words: a guard may have changed the text that the model read.
+    exact = tuple(originals.get(p.n, p) for p in passages)
     if extractive:
-        choices = extract.candidates(question, passages, embedder)
+        nearness = Nearness(sought, embedder) if embedder is not None else None
+        choices = extract.candidates(sought, passages, nearness, originals=originals)
         if not choices:
             return _refused(found, notes, started)
         return GroundedQuestion(
-            tuple(passages), mode, time.perf_counter() - started, system=extract.SYSTEM,
+            exact, mode, time.perf_counter() - started, system=extract.SYSTEM,
             question=extract.choice_prompt(question, choices), constraint=extract.choice_constraint(choices),
             hidden=True, notes=notes, asked=question, choices=tuple(choices),
         )  # fmt: skip
-    # Checked against the documents' own words: a guard may have changed the text that the model read.
-    exact = tuple(originals.get(p.n, p) for p in passages)
     return GroundedQuestion(
         exact, mode, time.perf_counter() - started, system=prompting.SYSTEM,
-        question=prompting.question_with_passages(question, passages), notes=notes, asked=question, embedder=embedder,
+        question=prompting.question_with_passages(question, passages), constraint=citation_constraint(passages),
+        notes=notes, asked=question, embedder=embedder,
     )  # fmt: skip
 
 
 def citation_constraint(passages: Sequence[Passage]) -> ConstraintSpec:
-    """Lets any text through, but in brackets only the numbers of these passages."""
-    numbers = "|".join(str(p.n) for p in passages)
-    return ConstraintSpec("regex", rf"([^\[\]]|\[({numbers})\])+")
+    """Lets any text through, but what would read as a mark names passages that exist."""
+    number = "(" + "|".join(str(p.n) for p in passages) + ")"
+    mark = rf"{number}([,;] ?{number})*\]"
+    return ConstraintSpec("regex", rf"([^\[]|\[+({mark}|[^\[\d\s]))*", close_within_budget=False)
 
 
 def is_extractive(settings: Settings, n_params: int) -> bool:

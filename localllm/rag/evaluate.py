@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localllm.errors import InputError
+from localllm.rag.nearness import Nearness
 from localllm.rag.search import Mode, SearchResult, search
 from localllm.rag.thresholds import Thresholds, calibrate, keep_thresholds, relevance, thresholds_of
 
@@ -149,6 +150,8 @@ def evaluate(
     answerable = [q for q in questions if q.expected]
     for question in questions:
         result = search(library, question.text, embedder, k, mode, cache_folder=cache_folder)
+        if embedder is not None and result.best_cosine is not None:
+            result = Nearness(question.text, embedder).of(result)
         found.append(result)
         if not question.expected:
             continue

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from localllm.engine.protocol import ConstraintSpec
 from localllm.events import Citation, Passage, SupportState
+from localllm.rag.alignment import aligned
+from localllm.rag.nearness import MAX_SENTENCES, Nearness
 from localllm.rag.prompting import clean
 from localllm.rag.sentences import sentence_spans
 from localllm.rag.stem import content_stems
 
-if TYPE_CHECKING:
-    from localllm.engine.protocol import Embedder
-
-MAX_CANDIDATES = 8
+MAX_CANDIDATES = 5
 MAX_CHOSEN = 3
-_MAX_EMBEDDED = 32
-"""Sentences that are compared by meaning; more would be felt as waiting."""
-_MIN_WORDS = 4
+_WORTH = 0.8
+"""A sentence with less than this share of the best one's score is not offered: small models choose what they see."""
+_LONG = 300
+"""Characters from which something of many lines is a table or a listing: each of its lines may be chosen."""
+_TITLE_WORDS, _TITLE_CHARS = 8, 60
+_HEADING = re.compile(r"#{1,6}\s[^\n]*(?:\n\s*|$)")
+_BULLET = re.compile(r"(?:[-*•]|\d{1,3}[.)])\s+")
+_SAYS = re.compile(r"""[.!?…:;。！？।|=(){}]|\d""")
+"""What a line has that is no title."""
 
 SYSTEM = "You choose the sentences that answer a question. You reply with sentence numbers only."
 
@@ -37,46 +41,80 @@ class Candidate:
     number: int
     """From 1, by relevance."""
     passage: Passage
+    """As the model may read it."""
     start: int
     end: int
     """Span in the passage's text."""
     score: float
+    original: Passage
+    """As it stands in the document; the same as `passage` where no guard changed it."""
 
     @property
     def text(self) -> str:
-        """The document's own words."""
+        """The document's own words, without what a guard took out."""
         return self.passage.text[self.start : self.end]
 
 
 def candidates(
-    question: str, passages: Sequence[Passage], embedder: Embedder | None = None, limit: int = MAX_CANDIDATES
+    question: str,
+    passages: Sequence[Passage],
+    nearness: Nearness | None = None,
+    limit: int = MAX_CANDIDATES,
+    originals: Mapping[int, Passage] | None = None,
 ) -> list[Candidate]:
     """The sentences of the passages that have most to do with the question, best first.
+
+    Half of what counts is the meaning (the cosine of question and sentence under its title), the rest the share of the
+    question's words, weighed by rarity, and the rank of the passage. Titles are no sentences.
 
     Args:
         question: As the user asked it.
         passages: Where sentences are taken from.
-        embedder: Compares by meaning too; None compares words alone.
+        nearness: Compares by meaning too; None compares words alone.
         limit: Sentences at most.
+        originals: The passages by number as they stand in the documents, where a guard changed them.
     """
-    spots = [(p, a, b) for p in passages for a, b in sentence_spans(p.text) if len(p.text[a:b].split()) >= _MIN_WORDS]
+    spots = [(p, a, b) for p in passages for a, b in _sentences(p.text)]
     if not spots:
         spots = [(p, a, b) for p in passages for a, b in sentence_spans(p.text)]
     wanted = set(content_stems(question))
     stems = [set(content_stems(p.text[a:b])) for p, a, b in spots]
     weight = {w: math.log(1 + len(spots) / (1 + sum(w in s for s in stems))) for w in wanted}
     total = sum(weight.values()) or 1.0
-    words = [sum(weight[w] for w in wanted & s) / total for s in stems]
+    titles = {p.n: set(content_stems(f"{p.title} {p.heading}")) for p in passages}
+    here = [s | titles[p.n] if s & wanted else s for s, (p, _, _) in zip(stems, spots, strict=True)]
+    words = [sum(weight[w] for w in wanted & s) / total for s in here]
     scores = [0.8 * w + 0.2 * p.score for w, (p, _, _) in zip(words, spots, strict=True)]
-    if embedder is not None and spots:
-        first = sorted(range(len(spots)), key=lambda i: -scores[i])[:_MAX_EMBEDDED]
-        vectors = embedder.embed([_cut(question, embedder)] + [_cut(_in_place(*spots[i]), embedder) for i in first])
-        close = vectors[1:] @ vectors[0]
+    if nearness is not None and spots:
+        first = sorted(range(len(spots)), key=lambda i: -scores[i])[:MAX_SENTENCES]
+        close = nearness.cosines([_in_place(*spots[i]) for i in first])
         scores = [-1.0] * len(spots)
-        for i, c in zip(first, close.tolist(), strict=True):
-            scores[i] = 0.5 * c + 0.5 * words[i]
-    best = sorted(range(len(spots)), key=lambda i: (-scores[i], i))[:limit]
-    return [Candidate(n, *spots[i], scores[i]) for n, i in enumerate(best, 1)]
+        for i, c in zip(first, close, strict=True):
+            scores[i] = 0.5 * c + 0.3 * words[i] + 0.2 * spots[i][0].score
+    ranked = sorted(range(len(spots)), key=lambda i: (-scores[i], i))[:limit]
+    best = [i for i in ranked if scores[i] >= _WORTH * scores[ranked[0]]]
+    return [
+        Candidate(n, *spots[i], scores[i], (originals or {}).get(spots[i][0].n, spots[i][0]))
+        for n, i in enumerate(best, 1)
+    ]
+
+
+def _sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Spans of what can answer a question: no headings, no bullets before it, long tables by line."""
+    for start, end in sentence_spans(text):
+        parts = [(start, end)]
+        if end - start > _LONG and text.count("\n", start, end) >= 2:
+            parts = [(start + m.start(), start + m.end()) for m in re.finditer(r"[^\n]+", text[start:end])]
+        for a, b in parts:
+            while heading := _HEADING.match(text, a, b):
+                a = heading.end()
+            bullet = _BULLET.match(text, a, b)
+            if bullet:
+                a = bullet.end()
+            said = text[a:b]
+            titled = not bullet and len(said.split()) <= _TITLE_WORDS and len(said) < _TITLE_CHARS
+            if content_stems(said) and not (titled and "\n" not in said and not _SAYS.search(said)):
+                yield a, b
 
 
 def choice_prompt(question: str, sentences: Sequence[Candidate]) -> str:
@@ -91,7 +129,8 @@ def choice_prompt(question: str, sentences: Sequence[Candidate]) -> str:
 def choice_constraint(sentences: Sequence[Candidate]) -> ConstraintSpec:
     """Lets one to three numbers of existing sentences through, nothing else."""
     number = "(" + "|".join(str(c.number) for c in sentences) + ")"
-    return ConstraintSpec("regex", f"{number}(, {number}){{0,{MAX_CHOSEN - 1}}}")
+    more = min(MAX_CHOSEN, len(sentences)) - 1
+    return ConstraintSpec("regex", f"{number}(, {number}){{0,{more}}}" if more else number)
 
 
 def chosen(reply: str, sentences: Sequence[Candidate]) -> list[Candidate]:
@@ -109,18 +148,14 @@ def compose(found: Sequence[Candidate]) -> tuple[str, tuple[Citation, ...]]:
 
 
 def _citation(c: Candidate) -> Citation:
-    p = c.passage
-    line = p.line + p.text.count("\n", 0, c.start)
-    return Citation(p.n, p.source, p.page, line, p.start + c.start, p.start + c.end, c.text, SupportState.VERIFIED)
+    p = c.original
+    start, end = aligned(p.text, c.passage.text)(c.start, c.end)
+    line = p.line + p.text.count("\n", 0, start)
+    quote = p.text[start:end]
+    return Citation(p.n, p.source, p.page, line, p.start + start, p.start + end, quote, SupportState.VERIFIED)
 
 
 def _in_place(passage: Passage, a: int, b: int) -> str:
     """A sentence with what its place says of it."""
     place = passage.heading or passage.title
     return f"{place}\n{passage.text[a:b]}" if place else passage.text[a:b]
-
-
-def _cut(text: str, embedder: Embedder) -> str:
-    spans = embedder.token_spans(text)
-    room = max(1, embedder.max_tokens - 4)
-    return text if len(spans) <= room else text[: spans[room - 1][1]]

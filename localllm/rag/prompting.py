@@ -17,6 +17,7 @@ SYSTEM = (
 )
 _RULE = "Answer from the passages above in at most three sentences, each with its passage number in brackets."
 FENCE = "-----"
+_LINE = re.compile(f"{FENCE}+")
 _MARK = re.compile(r"\[(\d{1,3})\]")
 
 
@@ -32,7 +33,7 @@ def passage_block(passages: Sequence[Passage]) -> str:
         page = f" › p. {p.page}" if p.page is not None else ""
         place = " › ".join(x for x in (clean(p.title) or p.source, clean(p.heading)) if x) + page
         # A mark inside a passage would read as one of ours, a fence as the end of the passage.
-        text = _MARK.sub(r"(\1)", clean(p.text)).replace(FENCE, "----")
+        text = _LINE.sub("----", _MARK.sub(r"(\1)", clean(p.text)))
         parts.append(f"[{p.n}] {' '.join(place.split())}\n{FENCE}\n{text.strip()}\n{FENCE}")
     return "\n".join(parts)
 

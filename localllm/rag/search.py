@@ -111,11 +111,16 @@ class SearchResult:
     seconds: float
     note: str = ""
     """Why it was not done as asked; empty when it was."""
+    sentence_cosine: float | None = None
+    """The largest cosine of a single sentence, where sentences were compared (see `rag.nearness`)."""
 
     @property
     def best_cosine(self) -> float | None:
-        """The largest cosine among the hits; None without an embedder."""
-        return max((h.cosine for h in self.hits if h.cosine is not None), default=None)
+        """The largest cosine among the hits and the sentences compared; None without an embedder."""
+        known = [h.cosine for h in self.hits if h.cosine is not None]
+        if known and self.sentence_cosine is not None:
+            known.append(self.sentence_cosine)
+        return max(known, default=None)
 
     @property
     def best_coverage(self) -> float:

@@ -1,9 +1,9 @@
 """When a question is turned away before anything is generated: "not in your documents".
 
-What counts is how near the nearest passage is: its cosine, and the share of the question's words that one passage
-covers, weighed by rarity; their mean tells answerable questions from others better than either. Without an embedder
-the share stands alone. Thresholds belong to one embedder, and a library may hold its own, learned by ``docs eval`` from
-the user's questions.
+What counts is how near the nearest passage is: the cosine of it or of its nearest sentence, and the share of the
+question's words that one passage covers, weighed by rarity; their mean tells answerable questions from others better
+than either. Without an embedder the share stands alone. Thresholds belong to one embedder, and a library may hold its
+own, learned by ``docs eval`` from the user's questions.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 DEFAULT_COVERAGE = 0.50
 """Without an embedder: turned away below this share of the question's words."""
-DEFAULT_FALSE_REFUSALS = 0.15
+DEFAULT_FALSE_REFUSALS = 0.10
 """Share of answerable questions that calibration lets be turned away at most."""
-BY_NAME = {"all-minilm-l6-v2": (0.54, 0.60)}
+BY_NAME = {"all-minilm-l6-v2": (0.55, 0.70)}
 """Relevance and sure cosine by a part of the embedder's name, learned as docs/answers.md says."""
 UNKNOWN = (0.0, 2.0)
 """By other embedders nothing is turned away until `docs eval` has learned a threshold."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from localllm.rules.rulebook import Rulebook
 
 JSON_KINDS = {"json": {"any": {}, "object": {"type": "object"}, "array": {"type": "array"}}}
+_TEXT = "start: TEXT\nTEXT: "
 SLOW_TO_MASK = 1 << 14
 """Characters of one combined grammar."""
 
@@ -212,7 +213,20 @@ def lark_of(fragments: Sequence[Fragment]) -> str:
     terms = [f"{'~' if f.negated else ''}/{_for_lark(f.regex)}/" for f in fragments]
     if all(f.negated for f in fragments):
         terms.insert(0, "/(?s:.*)/")
-    return "start: TEXT\nTEXT: " + " & ".join(terms)
+    return _TEXT + " & ".join(terms)
+
+
+def narrowed(spec: ConstraintSpec, regex: str) -> ConstraintSpec | None:
+    """The same constraint for texts that match this expression too; None where the two can't be one grammar."""
+    if spec.kind == "regex":
+        source = lark_of([Fragment(spec.source), Fragment(regex)])
+    elif spec.kind == "lark" and spec.source.startswith(_TEXT) and "\n" not in spec.source[len(_TEXT) :]:
+        source = f"{spec.source} & /{_for_lark(regex)}/"
+    else:
+        return None
+    if len(source) > SLOW_TO_MASK or _complaint(source):
+        return None
+    return replace(spec, kind="lark", source=source)
 
 
 def _for_lark(regex: str) -> str:
