@@ -129,6 +129,25 @@ class Outcome:
         return self.tokens / self.seconds
 
 
+def decode(machine: Machine, controller: Controller, truth: Sequence[int]) -> float:
+    """Decode this text under a controller; the seconds it took."""
+    context = [truth[0], truth[1]]
+    controller.begin(context[:1])
+    started = machine.now
+    while len(context) < len(truth):
+        draft = list(controller.choose(context, min(31, len(truth) - len(context) - 1)).tokens)
+        before = machine.now
+        machine.step(1 + len(draft))
+        emitted: list[int] = []
+        for token in [*draft, -1]:
+            emitted.append(truth[len(context) + len(emitted)])
+            if emitted[-1] != token:
+                break
+        controller.observe(emitted, len(emitted) - 1, len(draft), 1 + len(draft), machine.now - before)
+        context += emitted
+    return machine.now - started
+
+
 def simulate(
     machine: Machine,
     drafter: ScriptedDrafter,

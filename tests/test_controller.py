@@ -11,7 +11,7 @@ from localllm.engine.acceptance import Acceptance
 from localllm.engine.controller import Controller
 from localllm.engine.costs import CostTable, calibrate
 from localllm.engine.ledger import Ledger
-from tests.speculation import CURVES, Machine, ScriptedDrafter, best_fixed, simulate
+from tests.speculation import CURVES, Machine, ScriptedDrafter, best_fixed, cost, decode, simulate
 
 TEXT = list(range(0, 12_000, 2))
 CHANCES = (0.0, 0.3, 0.6, 0.8, 0.9, 0.97, 1.0)
@@ -134,6 +134,45 @@ def test_calibration_spends_about_its_second() -> None:
         assert machine.now <= 1.3 + 5 * plain
         assert table.plain(0) == pytest.approx(plain)
         assert 2.1 <= table.row(0)[4] / plain <= 2.4  # seldom measured sizes count as a little cheaper
+
+
+@pytest.mark.parametrize("held_up", [(3,), (2, 3), (10,), (5, 12), (9, 10, 18)])
+@pytest.mark.parametrize("name", CURVES)
+def test_an_evaluation_held_up_by_another_program_does_not_make_batches_look_cheap(
+    name: str, held_up: tuple[int, ...]
+) -> None:
+    """Plain steps that took ten times as long once made a batch of sixteen look cheaper than a single token."""
+    machine = Machine(CURVES[name])
+    count = 0
+
+    def step(n: int) -> None:
+        nonlocal count
+        machine.step(n)
+        if count in held_up:
+            machine.work(9.0)
+        count += 1
+
+    table = CostTable(33)
+    calibrate(table, step, machine.clock, seconds=60 * machine.plain_seconds)
+    row = table.row(0)
+    for n in (2, 4, 8, 16, 32):
+        assert row[n] / row[1] >= 0.7 * cost(machine.curve, n)
+    knots = [table._curve(0).knots[n] for n in sorted(table._curve(0).knots)]
+    assert knots == sorted(knots)
+
+
+def test_the_ledger_is_not_deceived_by_a_table_that_is_wrong() -> None:
+    """Long batches look nearly free: the first ones are charged what they took, and soon none are sent."""
+    machine = Machine(CURVES["Q4_1, no repacking"])
+    table = CostTable(33)
+    for n, looks in ((1, 1.0), (8, 1.05), (16, 1.1), (32, 1.2)):
+        table._curve(0).set(n, looks * machine.plain_seconds)
+    drafter = ScriptedDrafter(machine, TEXT[:2000], lambda _: 0.6, 0.05)
+    controller = Controller(table, [drafter], clock=machine.clock)
+    seconds, ledger = decode(machine, controller, drafter.truth), controller.ledger
+    lost = (seconds - len(drafter.truth) * machine.plain_seconds) / machine.plain_seconds
+    assert lost <= ledger.net_loss + 6.0
+    assert lost <= 0.01 * ledger.tokens + 1.5 * ledger.grant
 
 
 def test_a_cost_table_survives_json_and_refuses_nonsense() -> None:

@@ -40,6 +40,8 @@ _SOON, _PROMISING = 16, 128
 _PROBE_LENGTH = 4
 _WORTH_A_PROBE = 0.7
 """A free draft is sent as a probe only where it promises at least this share of what it should beat."""
+_HICCUP, _STALL, _KNOWN = 1.25, 5.0, 6
+"""A step is charged at most that many times what it should cost: of a size seen so often, and of others."""
 _ANSWER, _LEAST_ANSWER = 128, 32
 """Tokens expected of the first answer, and never fewer of what is left of any; one-off costs are shared out."""
 _GUESS = 0.25
@@ -184,8 +186,10 @@ class Controller:
         self._since_plain = self._since_plain + 1 if drafted else 0
         # A plain step costs what it costs; only drafting, if anything, was lost with it. Hiccups of the machine befall
         # plain steps as well, and the table leaves them out: here they count a quarter of the expected cost at most.
+        # Where the table hardly knows a size, it is the table that may be wrong, and the step is charged as it was.
         expected = row[min(batch, self.costs.max_batch)]
-        step = min(max(seconds, 0.8 * expected), 1.25 * expected) if drafted else plain
+        most = _HICCUP if self.costs.seen(batch, self._n_context) >= _KNOWN else _STALL
+        step = min(max(seconds, 0.8 * expected), most * expected) if drafted else plain
         if not drafted and batch == 1:
             self._hiccups += 0.05 * (min(seconds / row[1], 10.0) - self._hiccups)
         self.ledger.settle(len(emitted), len(emitted) - 1 + plain / row[1], (step + self._draft_seconds) / row[1])

@@ -67,7 +67,11 @@ class CostTable:
 
     def plain_steps_seen(self, n_context: int) -> int:
         """Plain steps that were observed in this bucket since the table was made or read."""
-        return self._curve(self.bucket(n_context)).observed.get(1, 0)
+        return self.seen(1, n_context)
+
+    def seen(self, n_tokens: int, n_context: int) -> int:
+        """The same of batches of `n_tokens`."""
+        return self._curve(self.bucket(n_context)).observed.get(n_tokens, 0)
 
     def draft(self, name: str) -> float:
         """Seconds per drafted token of this drafter; 0 where it was never measured."""
@@ -149,7 +153,7 @@ def calibrate(
 
     end = clock() + seconds
     step(1)  # the first evaluation pays for buffers and cold weights
-    plain.append(timed(1))
+    plain += timed(1), timed(1)
     sizes = [n for n in SIZES if 1 < n <= table.max_batch]
     for round_ in range(8):
         for n in sizes:
@@ -157,14 +161,32 @@ def calibrate(
             needed = round_ == 0 and n == sizes[0]
             if (not needed and clock() + expected > end) or (cancel is not None and cancel.is_set()):
                 continue
-            # Other programs come and go while this measures: each size is compared with plain steps beside it.
+            # Other programs come and go while this measures: each size is compared with plain steps of about that
+            # time, and with the middle one of three, because a single one may have been held up.
             took = timed(n)
             plain.append(timed(1))
-            ratios.setdefault(n, []).append(took / (0.5 * (plain[-2] + plain[-1])))
+            ratios.setdefault(n, []).append(took / _median(plain[-3:]))
     curve = table._curve(table.bucket(n_context))
     curve.set(1, _median(plain), len(plain))
-    for n, seen in ratios.items():
-        curve.set(n, _median(plain) * max(_median(seen), _LEAST), len(seen))
+    measured = sorted(ratios)
+    rising = _rising([_median(ratios[n]) for n in measured], [len(ratios[n]) for n in measured])
+    for n, ratio in zip(measured, rising, strict=True):
+        curve.set(n, _median(plain) * max(ratio, _LEAST), len(ratios[n]))
+
+
+def _rising(values: Sequence[float], weights: Sequence[int]) -> list[float]:
+    """The nearest sequence that never falls: a larger batch costs no less, so what looks cheaper was disturbed.
+
+    Neighbours in the wrong order share their geometric mean (pool adjacent violators).
+    """
+    pools: list[tuple[float, int, int]] = []  # log of the value, weight, members
+    for value, weight in zip(values, weights, strict=True):
+        pool = (math.log(value), weight, 1)
+        while pools and pools[-1][0] > pool[0]:
+            log, w, members = pools.pop()
+            pool = (log * w + pool[0] * pool[1]) / (w + pool[1]), w + pool[1], members + pool[2]
+        pools.append(pool)
+    return [math.exp(log) for log, _, members in pools for _ in range(members)]
 
 
 class _Curve:
