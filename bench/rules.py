@@ -1,10 +1,10 @@
 """IFEval prompts with the starter model: without rules, with constraints while decoding, with fixes, with repair.
 
-    LOCALLLM_BENCH_DATA=DIR python -m bench.rules [--n 60] [--max-tokens 400] [--show 50] [--json FILE]
+    LOCALLLM_BENCH_DATA=DIR python -m bench.rules [--n 60] [--max-tokens 400] [--show 50] [--answers FILE] [--json FILE]
     LOCALLLM_BENCH_DATA=DIR python -m bench.rules --agreement      # our checkers against IFBench's own verdicts
 
 Columns: prompts of which every instruction is followed (strict score, as the reference decides), instructions followed,
-answers that were cut off, tokens and seconds per answer against the run without rules, the share of repeated 4-grams,
+answers that were cut off, tokens and processor seconds per answer, the share of repeated 4-grams,
 and the mean log-likelihood per token under the free model.
 """
 
@@ -16,18 +16,18 @@ import math
 import os
 import random
 import statistics
-import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.data import read
+from bench.likelihood import Scorer
 from localllm.rules.checks.catalogue import kinds
 from localllm.rules.checks.ifeval import loose_variants
 from localllm.rules.checks.kinds import read_fields
+from localllm.rules.fix import fix
 from localllm.rules.outcome import Context
 from localllm.rules.ruleset import RepairBudget, Rule, RuleSet
 from localllm.rules.verdict import evaluate
@@ -59,6 +59,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0, help="0 means physical cores")
     parser.add_argument("--show", type=int, default=0, help="print this many answers for reading")
     parser.add_argument("--only", default="", help="instruction ids that hold this text")
+    parser.add_argument("--answers", type=Path, help="keep the answers here, and go on from those that are there")
+    parser.add_argument("--minutes", type=float, default=0, help="write no new answers after this time")
     parser.add_argument("--agreement", action="store_true")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -74,7 +76,7 @@ def main() -> int:
         if not args.model.exists():
             print(f"skipped: {args.model} is missing")
             return 0
-        result = ifeval(Path(data), args.model, args.n, args.max_tokens, args.show, args.only, args.threads)
+        result = ifeval(Path(data), args)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1), "utf-8")
     return 0
@@ -90,118 +92,182 @@ def rules_of(row: dict[str, Any]) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def ifeval(folder: Path, model: Path, n: int, max_tokens: int, show: int, only: str, threads: int) -> dict[str, Any]:
-    from localllm.assistant.generate import generate
-    from localllm.engine.local import LocalEngine
-    from localllm.engine.protocol import EngineSpec, GenerationDone, Request, Sampling, TokenEvent
-    from localllm.events import FinishReason, Message, Role
-    from localllm.rules.fix import fix
-    from localllm.rules.rulebook import Rulebook
-    from localllm.settings import Settings
+@dataclass(frozen=True)
+class Answer:
+    """One answer of one way of answering, as kept in the file of answers."""
 
+    text: str
+    tokens: int
+    seconds: float
+    cut_off: bool
+    likelihood: float | None
+
+
+class Writer:
+    """Writes the answers to one prompt in each way."""
+
+    def __init__(self, model: Path, threads: int, max_tokens: int) -> None:
+        from localllm.engine.local import LocalEngine
+        from localllm.engine.protocol import EngineSpec
+
+        self.engine = LocalEngine(EngineSpec(model, n_ctx=4096, n_threads=threads))
+        self._scorer = Scorer(model, threads or os.cpu_count() or 1)
+        self._max_tokens = max_tokens
+
+    def book(self, rules: tuple[Rule, ...]) -> Any:
+        from localllm.rules.rulebook import Rulebook
+
+        return Rulebook(RuleSet("ifeval", rules=rules, repair=RepairBudget(1, self._max_tokens // 2)))
+
+    def answers(self, prompt: str, rules: tuple[Rule, ...]) -> tuple[dict[str, Answer], list[str]]:
+        """The answers without rules, with constraints, and with everything; and what was not enforced while decoding."""  # noqa: E501
+        from localllm.engine.protocol import Request, Sampling
+        from localllm.events import Message, Role
+        from localllm.settings import Settings
+
+        compiled = self.book(rules).compile(self.engine, Settings())
+        compiled.system = ""  # the prompt says it already
+        unmet = [f"{p.rule_id.split('-', 1)[1]}: {p.reason}" for p in compiled.report if p.where != "decode"]
+        base = Request(
+            messages=(Message(Role.USER, prompt),), max_tokens=self._max_tokens, sampling=Sampling(temperature=0)
+        )
+        constrained = replace(base, constraint=compiled.constraint)
+        free = self._plain(base)
+        decode = self._plain(constrained) if compiled.constraint else free
+        return {"free": free, "decode": decode, "all": self._ruled(constrained, compiled)}, unmet
+
+    def _plain(self, request: Any) -> Answer:
+        from localllm.engine.protocol import GenerationDone, TokenEvent
+        from localllm.events import FinishReason
+
+        started = time.process_time()
+        text, tokens, cut = "", 0, False
+        for event in self.engine.stream(request):
+            if isinstance(event, TokenEvent):
+                text += event.text
+            elif isinstance(event, GenerationDone):
+                tokens, cut = event.stats.completion_tokens, event.reason is FinishReason.LENGTH
+        return self._answer(request, text, tokens, time.process_time() - started, cut)
+
+    def _ruled(self, request: Any, compiled: Any) -> Answer:
+        from localllm.assistant.generate import generate
+        from localllm.events import FinishReason
+
+        started = time.process_time()
+        events = generate(self.engine, request, rules=compiled)
+        while True:
+            try:
+                next(events)
+            except StopIteration as stop:
+                made = stop.value
+                break
+        seconds = time.process_time() - started
+        return self._answer(
+            request, made.text, made.stats.completion_tokens, seconds, made.reason is FinishReason.LENGTH
+        )
+
+    def _answer(self, request: Any, text: str, tokens: int, seconds: float, cut: bool) -> Answer:
+        score = self._scorer.mean(self.engine.render(request.messages).token_ids, self.engine.tokenize(text))
+        return Answer(text, tokens, seconds, cut, None if math.isnan(score) else score)
+
+    def close(self) -> None:
+        self.engine.close()
+        self._scorer.close()
+
+
+def ifeval(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     rows = list(read(folder / "ifeval" / "input_data.jsonl.gz"))
-    rows = [row for row in rows if any(only in i for i in row["instruction_id_list"])]
-    if n:
-        rows = random.Random(11).sample(rows, min(n, len(rows)))
+    rows = [row for row in rows if any(args.only in i for i in row["instruction_id_list"])]
+    if args.n:
+        rows = random.Random(11).sample(rows, min(args.n, len(rows)))
+    kept: dict[int, dict[str, Any]] = {}
+    if args.answers and args.answers.exists():
+        kept = {row["key"]: row for row in map(json.loads, args.answers.read_text("utf-8").splitlines())}
+    writer = None if all(row["key"] in kept for row in rows) else Writer(args.model, args.threads, args.max_tokens)
+    stop_at = time.monotonic() + 60 * args.minutes if args.minutes else math.inf
+    try:
+        for row in rows:
+            if row["key"] in kept or writer is None or time.monotonic() > stop_at:
+                continue
+            answers, unmet = writer.answers(row["prompt"], rules_of(row))
+            kept[row["key"]] = {
+                "key": row["key"], "unmet": unmet, "answers": {way: asdict(a) for way, a in answers.items()}
+            }  # fmt: skip
+            if args.answers:
+                with args.answers.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(kept[row["key"]]) + "\n")
+    finally:
+        if writer is not None:
+            writer.close()
+    return report([row for row in rows if row["key"] in kept], kept, args)
+
+
+def report(rows: list[dict[str, Any]], kept: dict[int, dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
     columns = {mode: Column() for mode in MODES}
     by_kind: dict[str, Counter[str]] = {mode: Counter() for mode in MODES}
     totals: Counter[str] = Counter()
-    engine = LocalEngine(EngineSpec(model, n_ctx=4096, n_threads=threads))
-    scorer = Scorer(model, threads or os.cpu_count() or 1)
     unmet: Counter[str] = Counter()
-    try:
-        for done, row in enumerate(rows):
-            rules = rules_of(row)
-            totals.update(row["instruction_id_list"])
-            book = Rulebook(RuleSet("ifeval", rules=rules, repair=RepairBudget(1, max_tokens // 2)))
-            compiled = book.compile(engine, Settings())
-            compiled.system = ""  # the prompt says it already
-            for placed in compiled.report:
-                if placed.where != "decode":
-                    unmet[f"{placed.rule_id.split('-', 1)[1]}: {placed.reason}"] += 1
-            base = Request(
-                messages=(Message(Role.USER, row["prompt"]),), max_tokens=max_tokens, sampling=Sampling(temperature=0)
-            )
+    lifted: Counter[str] = Counter()
+    for row in rows:
+        rules = rules_of(row)
+        context = Context(question=row["prompt"])
+        totals.update(row["instruction_id_list"])
+        unmet.update(kept[row["key"]]["unmet"])
+        answers = {way: Answer(**a) for way, a in kept[row["key"]]["answers"].items()}
+        for way in ("free", "decode"):
+            mended = fix(rules, answers[way].text, context)[0]
+            answers[f"{way} + fixes"] = replace(answers[way], text=mended, likelihood=None)
+        followed: dict[str, bool] = {}
+        for mode in MODES:
+            column, answer = columns[mode], answers[mode]
+            good = [bool(answer.text.strip()) and evaluate(rule, answer.text, context).passed for rule in rules]
+            followed[mode] = all(good)
+            column.prompts += all(good)
+            column.instructions += sum(good)
+            by_kind[mode].update(name for name, ok in zip(row["instruction_id_list"], good, strict=True) if ok)
+            column.truncated += answer.cut_off
+            column.tokens += answer.tokens
+            column.seconds += answer.seconds
+            column.repeated.append(repeated(answer.text))
+            if answer.likelihood is not None:
+                column.likelihood.append(answer.likelihood)
+            column.answers.append(answer.text)
+        lifted[f"{'followed' if followed['free'] else 'broken'} -> {'followed' if followed['all'] else 'broken'}"] += 1
+    result = table(rows, columns, totals, by_kind)
+    result["max_tokens"] = args.max_tokens
+    result["free -> all"] = dict(lifted)
+    print(f"\nfree -> all: {dict(lifted)}\nnot enforced while decoding:")
+    for text, count in unmet.most_common(30):
+        print(f"  {count:>3}  {text}")
+    for i in range(min(args.show, len(rows))):
+        print(f"\n--- {rows[i]['prompt'][:400]}")
+        for mode in ("free", "decode", "all"):
+            print(f"--- {mode}:\n{columns[mode].answers[i]}")
+    return result
 
-            def run(mode: str, request: Request, compiled: Any = compiled) -> tuple[str, int, float, FinishReason]:
-                started = time.perf_counter()
-                text, tokens, reason = "", 0, FinishReason.STOP
-                if mode == "all":
-                    events = generate(engine, request, rules=compiled)
-                    try:
-                        while True:
-                            next(events)
-                    except StopIteration as stop:
-                        made = stop.value
-                    return made.text, made.stats.completion_tokens, time.perf_counter() - started, made.reason
-                for event in engine.stream(request):
-                    if isinstance(event, TokenEvent):
-                        text += event.text
-                    elif isinstance(event, GenerationDone):
-                        tokens, reason = event.stats.completion_tokens, event.reason
-                return text, tokens, time.perf_counter() - started, reason
 
-            from dataclasses import replace
-
-            constrained = replace(base, constraint=compiled.constraint)
-            context = book.context(question=row["prompt"])
-            free = run("free", base)
-            decode = run("decode", constrained) if compiled.constraint else free
-            answers = {
-                "free": free,
-                "free + fixes": (fix(rules, free[0], context)[0], *free[1:]),
-                "decode": decode,
-                "decode + fixes": (fix(rules, decode[0], context)[0], *decode[1:]),
-                "all": run("all", constrained),
-            }
-            for mode, (text, tokens, seconds, reason) in answers.items():
-                column = columns[mode]
-                good = [bool(text.strip()) and evaluate(rule, text, context).passed for rule in rules]
-                column.prompts += all(good)
-                column.instructions += sum(good)
-                by_kind[mode].update(name for name, ok in zip(row["instruction_id_list"], good, strict=True) if ok)
-                column.truncated += reason is FinishReason.LENGTH
-                column.tokens += tokens
-                column.seconds += seconds
-                column.repeated.append(repeated(text))
-                if mode in ("free", "decode", "all"):
-                    score = scorer.mean(engine.render(base.messages).token_ids, engine.tokenize(text))
-                    if not math.isnan(score):
-                        column.likelihood.append(score)
-                column.answers.append(text)
-            if sys.stderr.isatty() or done % 10 == 9:
-                print(f"{done + 1} of {len(rows)}", file=sys.stderr)
-    finally:
-        engine.close()
-        scorer.close()
-    n_instructions = sum(totals.values())
-    result: dict[str, Any] = {"prompts": len(rows), "max_tokens": max_tokens, "columns": {}, "kinds": {}}
-    print(
-        f"{'':<16} {'prompts':>8} {'instr.':>8} {'cut off':>8} {'tokens':>8} {'x':>6} {'s/answer':>9} {'repeated':>9} {'log-lik.':>9}"  # noqa: E501
-    )
+def table(
+    rows: list[dict[str, Any]], columns: dict[str, Column], totals: Counter[str], by_kind: dict[str, Counter[str]]
+) -> dict[str, Any]:
+    """The two tables, printed and as a value."""
+    n, n_instructions = len(rows), sum(totals.values())
+    result: dict[str, Any] = {"prompts": n, "instructions": n_instructions, "columns": {}, "kinds": {}}
+    heads = ("prompts", "instr.", "cut off", "tokens", "x", "CPU s", "repeated", "log-lik.")
+    print(f"{n} prompts, {n_instructions} instructions\n{'':<16}" + "".join(f" {h:>9}" for h in heads))
     for mode, c in columns.items():
-        row_ = {
-            "prompt_strict": c.prompts / len(rows), "instruction_strict": c.instructions / n_instructions,
-            "truncated": c.truncated / len(rows), "tokens": c.tokens / len(rows),
-            "tokens_ratio": c.tokens / max(1, columns["free"].tokens), "seconds": c.seconds / len(rows),
+        row = {
+            "prompt_strict": c.prompts / n, "instruction_strict": c.instructions / n_instructions,
+            "truncated": c.truncated / n, "tokens": c.tokens / n,
+            "tokens_ratio": c.tokens / max(1, columns["free"].tokens), "seconds": c.seconds / n,
             "repeated": statistics.mean(c.repeated), "log_likelihood": statistics.mean(c.likelihood) if c.likelihood else None,  # noqa: E501
         }  # fmt: skip
-        result["columns"][mode] = row_
-        like = f"{row_['log_likelihood']:9.3f}" if row_["log_likelihood"] is not None else f"{'':>9}"
-        print(f"{mode:<16} {row_['prompt_strict']:8.3f} {row_['instruction_strict']:8.3f} {row_['truncated']:8.3f} {row_['tokens']:8.1f}"  # noqa: E501
-              f" {row_['tokens_ratio']:6.2f} {row_['seconds']:9.2f} {row_['repeated']:9.3f} {like}")  # fmt: skip
+        result["columns"][mode] = row
+        print(f"{mode:<16}" + "".join(f" {v:>9.3f}" if v is not None else f" {'':>9}" for v in row.values()))
     print()
     for name in sorted(totals):
         counts = "  ".join(f"{by_kind[m][name]:>3}" for m in MODES)
         result["kinds"][name] = {m: by_kind[m][name] for m in MODES} | {"of": totals[name]}
         print(f"{name:<50} {counts}  of {totals[name]}")
-    print("\nnot enforced while decoding:")
-    for text_, count in unmet.most_common(30):
-        print(f"  {count:>3}  {text_}")
-    for i in range(min(show, len(rows))):
-        print(
-            f"\n--- {rows[i]['prompt'][:400]}\n--- free:\n{columns['free'].answers[i]}\n--- all:\n{columns['all'].answers[i]}"  # noqa: E501
-        )
     return result
 
 
@@ -210,42 +276,6 @@ def repeated(text: str) -> float:
     words = text.lower().split()
     grams = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
-
-
-class Scorer:
-    """The free model's own opinion of a text."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        from localllm.llama.context import Context as LlamaContext
-        from localllm.llama.model import Model
-
-        self._model = Model(path)
-        self._context = LlamaContext(self._model, n_ctx=4096, n_batch=256, n_outputs_max=256, n_threads=threads)
-
-    def mean(self, prompt: Sequence[int], answer: Sequence[int]) -> float:
-        """Mean log-likelihood per token of the answer behind the prompt."""
-        import numpy as np
-
-        tokens = [*prompt, *answer][:4000]
-        if not answer:
-            return math.nan
-        self._context.clear()
-        total, n = 0.0, 0
-        for start in range(0, len(tokens) - 1, 256):
-            batch = tokens[start : start + 256]
-            self._context.decode(0, batch, start, len(batch))
-            for row in range(len(batch)):
-                following = start + row + 1
-                if len(prompt) <= following < len(tokens):
-                    logits = self._context.logits(row).astype(np.float64)
-                    top = logits.max()
-                    total += float(logits[tokens[following]] - top - np.log(np.exp(logits - top).sum()))
-                    n += 1
-        return total / n if n else math.nan
-
-    def close(self) -> None:
-        self._context.close()
-        self._model.close()
 
 
 # ---- agreement with IFBench's own verdicts --------------------------------------------------------------------------
