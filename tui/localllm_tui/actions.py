@@ -69,6 +69,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("edit_last", "Edit the last question and ask it again", "Asking", "alt+e", slash="edit"),
     Action("editor", "Write the prompt in your editor", "Asking", "ctrl+g", emacs="alt+g", slash="editor"),
     Action("attach", "Attach a file to the prompt", "Asking", slash="attach", argument="FILE"),
+    Action("past_prompts", "Find a prompt that you sent before", "Asking", "alt+h", slash="history"),
     Action("clear_queue", "Take the waiting prompts back", "Asking", slash="unqueue"),
     # the transcript
     Action("focus_transcript", "Go to the messages", "Messages", "shift+tab", "prompt", vim="shift+tab,escape"),
@@ -102,6 +103,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("delete_chat", "Delete this chat", "Chats", "alt+d", slash="delete"),
     Action("undo_delete", "Bring the deleted chat back", "Chats", "alt+z", slash="undo"),
     Action("export", "Export this chat", "Chats", slash="export", argument="markdown|html|jsonl"),
+    Action("import_chats", "Import chats of another application", "Chats", slash="import", argument="PATH"),
     # documents and rules
     Action("documents", "Documents: libraries, folders, files", "Documents", "f4", slash="docs"),
     Action("no_documents", "Answer without documents in this chat", "Documents", slash="nodocs"),
@@ -111,7 +113,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("verdict", "What became of each rule of this answer", "Documents", "v", "transcript", slash="verdict"),
     Action("repair", "Answer again, and tell the model which rules it broke", "Documents", "f8", slash="repair"),
     # the app
-    Action("palette", "Find any action, chat or model", "App", "ctrl+k,ctrl+p", emacs="alt+x", hint="menu"),
+    Action("palette", "Find any action, chat, model or library", "App", "ctrl+k,ctrl+p", emacs="alt+x", hint="menu"),
     Action("help", "Help", "App", "f1", slash="help", hint="help"),
     Action("inspect", "What the model was sent", "App", "f2", slash="prompt"),
     Action("theme", "Light or dark", "App", "ctrl+t", emacs="f6", slash="theme"),
@@ -119,6 +121,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("rebind", "Change the key of an action", "App", slash="rebind"),
     Action("system", "Instructions for this chat", "App", slash="system", argument="TEXT"),
     Action("model", "Switch the model", "App", "f3", slash="model", argument="NAME"),
+    Action("parameters", "Model, draft and sampling of this chat", "App", "alt+p", slash="parameters"),
     Action("presets", "Presets: use one, save this chat as one", "App", "f7", slash="preset", argument="NAME"),
     Action("get_starter", "Get the starter model", "App", slash="starter"),
     Action("settings", "Settings", "App", "f9", slash="settings"),

@@ -126,6 +126,7 @@ class Asking(ModelNews):
 
     def _begin(self, start: Callable[[], Turn]) -> None:
         self.idle.stop()
+        self.load_for_chat()
         for welcome in self.query(Welcome):
             welcome.remove()
         try:

@@ -9,7 +9,7 @@ from textual.content import Content
 
 from localllm.errors import LocalLLMError
 from localllm.events import Passage, Role
-from localllm.history import StoredMessage
+from localllm.history import ChatOptions, StoredMessage
 from localllm.settings import save_setting
 from localllm_tui.actions import BY_ID, KEY_SETS, keymap
 from localllm_tui.screens.doing_chats import DoingChats
@@ -112,9 +112,10 @@ class Doing(DoingChats):
         settings, paths, chat = self.settings, self.paths, self.conversation.chat
         current = (chat.options.docs if chat is not None else "") or settings.docs or "default"
         screen = DocumentsScreen(paths, current, lambda: open_embedder(settings, paths))
-        self.app.push_screen(screen, self._use_library)
+        self.app.push_screen(screen, self.use_library)
 
-    def _use_library(self, name: str | None) -> None:
+    def use_library(self, name: str | None) -> None:
+        """Let this chat ask a library."""
         if name is not None:
             self._set_options(docs=name)
             self.say(f"This chat asks the library {name} from now on. /nodocs ends that.")
@@ -221,16 +222,47 @@ class Doing(DoingChats):
         from localllm_tui.screens.models import ModelsScreen
 
         if name := self._take_argument():
-            self._use_model(name)
+            self.use_model(name)
             return
         info = self.status.status.info
         self.app.push_screen(
-            ModelsScreen(self.paths, self.settings, info.path if info is not None else None), self._use_model
+            ModelsScreen(self.paths, self.settings, info.path if info is not None else None), self.use_model
         )
 
-    def _use_model(self, name: str | None) -> None:
+    def use_model(self, name: str | None) -> None:
+        """Answer with this model from now on; the chat keeps it."""
         if name is not None and self._free():
+            self._keep_in_chat("model", name)
             self.switch_model(name)
+
+    def _keep_in_chat(self, name: str, value: object) -> None:
+        """A setting that this chat has from now on, also when it is opened again; None takes it back."""
+        chat = self.conversation.ensure_chat()
+        own = {**chat.options.settings, name: value} if value is not None else dict(chat.options.settings)
+        if value is None:
+            own.pop(name, None)
+        self._set_options(settings=own)
+
+    def action_parameters(self) -> None:
+        """Model, draft and sampling of this chat."""
+        from localllm.assistant import chat_settings
+        from localllm.presets import PRESET_SETTINGS
+        from localllm_tui.screens.settings import SettingsScreen
+
+        chat = self.conversation.chat
+        try:
+            settings = chat_settings(self.settings, chat.options if chat is not None else ChatOptions())
+        except LocalLLMError as error:
+            self.say(str(error), "error")
+            return
+        names = [name for name in PRESET_SETTINGS if name not in ("docs", "rules", "system")]
+        base = self.conversation.assistant.settings
+
+        def keep(name: str, value: object) -> None:
+            self._keep_in_chat(name, None if value == getattr(base, name) else value)
+
+        screen = SettingsScreen(settings, self.paths, names=names, base=base, save=keep, title="Settings of this chat")
+        self.app.push_screen(screen, lambda _: self.load_for_chat())
 
     async def action_quit(self) -> None:
         """Stop what runs, keep the draft, leave."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textual import work
+
 from localllm.errors import LocalLLMError
 from localllm_tui import editor
 from localllm_tui.markdown.clean import clean_line
@@ -112,7 +114,49 @@ class DoingChats(DoingMessages):
             return
         self.say(f"Exported to {path}.")
 
+    def action_import_chats(self) -> None:
+        """Read the chats of another application into the history."""
+        if path := self._take_argument():
+            self._import(path)
+        else:
+            title = "Import chats: ChatGPT's conversations.json, Jan's threads folder, llm's logs.db, our own JSONL"
+            self.app.push_screen(TextDialog(title), self._import)
+
+    def _import(self, name: str | None) -> None:
+        if name and name.strip():
+            self._read_chats(Path(name.strip().strip("'\"")).expanduser())
+
+    @work(thread=True, group="import", exit_on_error=False)
+    def _read_chats(self, path: Path) -> None:
+        from localllm.history.importing import load
+
+        try:
+            n_chats, n_messages = load(self.conversation.kept, path)
+        except LocalLLMError as error:
+            self.app.call_from_thread(self.say, str(error), "error")
+            return
+        text = f"{n_chats:,} chats with {n_messages:,} messages were imported."
+        self.app.call_from_thread(self._imported, text)
+
+    def _imported(self, text: str) -> None:
+        self.chat_list.refill()
+        self.say(text)
+
     # ---- the prompt -------------------------------------------------------------------------------------------------
+
+    def action_past_prompts(self) -> None:
+        """One of the prompts sent before, in any chat, found by a few letters."""
+        from textual.command import CommandPalette
+
+        from localllm_tui.screens.palette import PastPrompts
+
+        self.app.push_screen(CommandPalette([PastPrompts], placeholder="Find a prompt that you sent"))
+
+    def put_prompt(self, text: str) -> None:
+        """Let this stand in the prompt; what stood there can be taken back with Ctrl+Z."""
+        self.prompt.select_all()
+        self.prompt.insert(text)
+        self.set_focus(self.prompt)
 
     def action_new_line(self) -> None:
         """A line break in the prompt."""

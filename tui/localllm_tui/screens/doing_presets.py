@@ -9,9 +9,7 @@ from localllm.history import ChatOptions
 from localllm.presets import Preset
 from localllm_tui.markdown.clean import clean_line
 from localllm_tui.screens.doing import Doing
-
-LOADS = ("model", "draft", "embedder", "ctx", "gpu_layers", "threads", "kv_type", "kv_type_v")
-"""Settings that the model is loaded with."""
+from localllm_tui.screens.model_news import LOADS
 
 
 class DoingPresets(Doing):
@@ -19,18 +17,23 @@ class DoingPresets(Doing):
 
     def action_presets(self) -> None:
         """Choose one; with a name, use it at once."""
-        from localllm.presets import load_preset
         from localllm_tui.screens.presets import PresetsScreen
 
         if name := self._take_argument():
-            try:
-                self._use_preset(load_preset(name, self.paths))
-            except LocalLLMError as error:
-                self.say(str(error), "error")
+            self.use_preset(name)
             return
         chat = self.conversation.chat
         current = chat.options.preset if chat is not None else ""
         self.app.push_screen(PresetsScreen(self.paths, self._preset_of_chat, current), self._use_preset)
+
+    def use_preset(self, name: str) -> None:
+        """Give the preset of this name to the chat."""
+        from localllm.presets import load_preset
+
+        try:
+            self._use_preset(load_preset(name, self.paths))
+        except LocalLLMError as error:
+            self.say(str(error), "error")
 
     def _use_preset(self, preset: Preset | None) -> None:
         """Give a preset to the chat; what it does not name stays as it is. All of it happens, or nothing."""
@@ -64,15 +67,6 @@ class DoingPresets(Doing):
             self.settings = settings
             self.switch_model(settings.model)
         self.say(f"This chat uses the preset {clean_line(preset.name)} from now on.")
-
-    def _spec_now(self) -> object:
-        """What is loaded by the present settings; None when that can't be said."""
-        from localllm.open import engine_spec
-
-        try:
-            return engine_spec(self.settings, self.paths) if self.status.status.info is not None else None
-        except LocalLLMError:
-            return None
 
     def _preset_of_chat(self, name: str) -> Preset:
         """What the chat on the screen uses, the loaded model included."""

@@ -1,9 +1,15 @@
-"""The model on the screen: loading, ready, missing, fetched."""
+"""The model on the screen: loading, ready, missing, fetched; and the one that a chat asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import PurePath
 
+from textual import on
+from textual.widgets import TextArea
+
+from localllm.errors import LocalLLMError
+from localllm.settings import Settings
 from localllm_tui.engine_news import (
     Download,
     DownloadOver,
@@ -18,9 +24,15 @@ from localllm_tui.markdown.clean import clean_line
 from localllm_tui.screens.reading_ahead import ReadingAhead
 from localllm_tui.widgets.welcome import Welcome
 
+LOADS = ("model", "draft", "embedder", "ctx", "gpu_layers", "threads", "kv_type", "kv_type_v")
+"""Settings that the model is loaded with."""
+
 
 class ModelNews(ReadingAhead):
-    """Tells how the model is doing, and gets the starter."""
+    """Tells how the model is doing, gets the starter, and loads what a chat asks for."""
+
+    _told: int | None = None
+    """The chat whose model was named last."""
 
     def on_model_loading(self, news: ModelLoading) -> None:
         """Show how far it is."""
@@ -96,3 +108,58 @@ class ModelNews(ReadingAhead):
         self.status.set(info=None)
         self.conversation.assistant.switch(opener)
         self.load_model()
+
+    # ---- the model of a chat ----------------------------------------------------------------------------------------
+
+    def _loads_of_chat(self) -> Settings:
+        """The settings with the model, draft and so on that the chat on the screen was given."""
+        chat = self.conversation.chat
+        own = chat.options.settings if chat is not None else {}
+        try:
+            return self.settings.with_changes(**{name: own[name] for name in LOADS if name in own})
+        except (TypeError, ValueError):
+            return self.settings  # asking says what is wrong with them
+
+    async def show_chat(self, message_id: int | None = None) -> None:
+        """A chat that asks for another model says so: it is loaded when the user writes, not while they browse."""
+        await super().show_chat(message_id)
+        wanted, chat = self._loads_of_chat(), self.conversation.chat
+        if wanted != self.settings and chat is not None and self._told != chat.id:
+            self._told = chat.id
+            name = PurePath(wanted.model).stem if wanted.model != self.settings.model else "its own settings"
+            self.say(f"This chat uses {name or 'the default model'}; it is loaded when you write.")
+
+    @on(TextArea.Changed, "#prompt")
+    def wake_model(self) -> None:
+        """Whoever writes in a chat wants its model."""
+        if self.prompt.has_focus and self.prompt.text.strip() and not self.prompt.text.startswith("/"):
+            self.load_for_chat()
+
+    def load_for_chat(self) -> None:
+        """Load the model that the chat on the screen was given, where it is another one."""
+        from localllm.open import engine_spec
+
+        wanted = self._loads_of_chat()
+        if wanted == self.settings or self.turn is not None or wanted == self._refused:
+            return
+        try:
+            spec = engine_spec(wanted, self.paths)
+        except LocalLLMError as error:
+            self._refused = wanted
+            self.say(f"{error} What is loaded answers instead.", "warning")
+            return
+        loaded, self.settings = self._spec_now(), wanted
+        if spec != loaded:
+            self.switch_model(wanted.model)
+
+    _refused: Settings | None = None
+    """What could not be loaded: said once."""
+
+    def _spec_now(self) -> object:
+        """What is loaded by the present settings; None when that can't be said."""
+        from localllm.open import engine_spec
+
+        try:
+            return engine_spec(self.settings, self.paths) if self.status.status.info is not None else None
+        except LocalLLMError:
+            return None

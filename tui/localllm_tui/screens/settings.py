@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from typing import ClassVar
 
 from textual import on, work
@@ -20,11 +21,9 @@ from localllm.settings import Paths, Settings, rule_of, save_setting
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
 from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
+from localllm_tui.screens.model_news import LOADS
 from localllm_tui.screens.pick import Pick
 from localllm_tui.screens.text_dialog import TextDialog
-
-NEXT_LOAD = frozenset({"model", "draft", "embedder", "ctx", "gpu_layers", "threads", "kv_type", "kv_type_v"})
-"""Settings that count from the next load of a model."""
 
 
 class SettingsScreen(ModalScreen[Settings]):
@@ -35,6 +34,10 @@ class SettingsScreen(ModalScreen[Settings]):
         paths: Where the file is.
         on_change: Called with the name and the new settings after each change that was written.
         choices: Names to choose from for settings whose declaration can't know them, such as themes.
+        names: The settings to list; None means all.
+        base: What is called a change, and what a reset goes back to; None means the defaults.
+        save: Keeps a value; None writes it to the file.
+        title: Over the list.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,17 +60,26 @@ class SettingsScreen(ModalScreen[Settings]):
         paths: Paths,
         on_change: Callable[[str, Settings], None] | None = None,
         choices: Mapping[str, list[str]] | None = None,
+        *,
+        names: Collection[str] | None = None,
+        base: Settings | None = None,
+        save: Callable[[str, object], None] | None = None,
+        title: str = "Settings",
     ) -> None:
         super().__init__()
         self.settings = settings
         self._paths = paths
         self._on_change = on_change
         self._choices = dict(choices or {})
+        self._fields = [f for f in fields(Settings) if names is None or f.name in names]
+        self._base = base or Settings()
+        self._save = save or partial(save_setting, paths)
+        self._title = title
 
     def compose(self) -> ComposeResult:
         """Title, search, list, keys."""
         with Vertical(classes="dialog"):
-            yield Static("Settings", classes="dialog-title", markup=False)
+            yield Static(self._title, classes="dialog-title", markup=False)
             yield Input(placeholder="Search", compact=True, id="settings-search")
             yield OptionList(id="settings", compact=True, markup=False)
             yield HintRow(
@@ -90,7 +102,7 @@ class SettingsScreen(ModalScreen[Settings]):
         words = self.query_one(Input).value.lower().split()
         listing.clear_options()
         group = ""
-        for field in fields(Settings):
+        for field in self._fields:
             rule = rule_of(field.name)
             if not all(word in f"{field.name} {rule.group} {rule.help}".lower() for word in words):
                 continue
@@ -98,7 +110,9 @@ class SettingsScreen(ModalScreen[Settings]):
                 group = rule.group
                 listing.add_option(Option(Content.styled(group.capitalize(), f"bold {MUTED}"), disabled=True))
             value = getattr(self.settings, field.name)
-            listing.add_option(Option(line_of(field.name, value, value != field.default, rule.help), id=field.name))
+            listing.add_option(
+                Option(line_of(field.name, value, value != getattr(self._base, field.name), rule.help), id=field.name)
+            )
         ids = [option.id for option in listing.options]
         if not ids:
             listing.add_option(Option(Content.styled("No setting has these words.", MUTED), disabled=True))
@@ -144,14 +158,14 @@ class SettingsScreen(ModalScreen[Settings]):
             return True
         try:
             changed = replace(self.settings, **{name: value})  # type: ignore[arg-type]
-            save_setting(self._paths, name, value)
+            self._save(name, value)
         except (ValueError, LocalLLMError) as error:
             self.notify(str(error), severity="error", markup=False)
             return False
         self.settings = changed
         if self._on_change is not None:
             self._on_change(name, changed)
-        if name in NEXT_LOAD:
+        if name in LOADS:
             self.notify(f"{name} counts from the next load of a model.", markup=False)
         self.fill(name)
         return True
@@ -164,7 +178,7 @@ class SettingsScreen(ModalScreen[Settings]):
         """The highlighted setting gets its default."""
         listing = self.query_one(OptionList)
         if listing.highlighted is not None and (name := listing.get_option_at_index(listing.highlighted).id):
-            self.change(name, next(f.default for f in fields(Settings) if f.name == name))
+            self.change(name, getattr(self._base, name))
 
     def action_leave(self) -> None:
         """Close; everything was written already."""
