@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from localllm.errors import LibraryBusy, LibraryFull, LibraryNotFound, SchemaTooNew
-from localllm.rag import lease
+from localllm.errors import LibraryBusy, LibraryDamaged, LibraryFull, LibraryNotFound, SchemaTooNew
+from localllm.rag import lease, opening
 from localllm.rag.index import Extract, FileFacts, Library, NewChunk
 from localllm.rag.rows import Heading, Layout
 
@@ -178,4 +182,176 @@ def test_a_full_disk_leaves_what_was_there(library: Library) -> None:
     with pytest.raises(LibraryFull, match="disk is full"):
         stored(library, "big.md", noise)
     assert [d.relpath for d in library.documents()] == ["pump.md"]
+    assert library.verify() == []
+
+
+@pytest.mark.parametrize(
+    "loss", ["DELETE FROM texts", "UPDATE texts SET body = x'00'", "UPDATE texts SET layout = x''"]
+)
+def test_verify_names_a_document_whose_text_is_lost(library: Library, loss: str) -> None:
+    stored(library)
+    library.query("PRAGMA foreign_keys = OFF")
+    with library.writing() as db:
+        db.execute(loss)
+    assert any("its text is damaged or missing" in fault for fault in library.verify())
+
+
+def test_tidying_while_another_process_writes_is_told_in_our_words(library: Library) -> None:
+    library.query("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(library.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LibraryBusy):
+        library.tidy()
+    other.rollback()
+    other.close()
+    library.tidy()
+
+
+def test_verify_of_a_file_with_damaged_pages_names_them(library: Library) -> None:
+    stored(library)
+    damage(library)
+    with sqlite3.connect(library.path) as db:  # no check at the start: nothing says that it was not closed properly
+        assert db.execute("SELECT count(*) FROM meta WHERE key = 'open' AND value").fetchone()[0] == 0
+    db.close()
+    with Library(library.path) as again:
+        assert again.notes == []
+        assert again.verify() != []
+    with Library(library.path) as again:
+        assert "set aside" in again.notes[0]
+
+
+def test_a_file_that_turns_out_damaged_is_set_aside_when_it_is_opened_next(library: Library) -> None:
+    stored(library)
+    damage(library)
+    with Library(library.path) as again:
+        assert again.notes == []
+        with pytest.raises(LibraryDamaged, match="damaged"):
+            again.query("SELECT sum(length(fts_text)) FROM chunks")
+    with Library(library.path) as again:
+        assert "set aside" in again.notes[0]
+        assert [r.path for r in again.roots()] == [library.path.parent.parent]
+
+
+def damage(library: Library) -> None:
+    library.tidy()
+    root_page = library.query("SELECT rootpage FROM sqlite_master WHERE name = 'chunks'")[0][0]
+    library.close()
+    with library.path.open("r+b") as file:
+        file.seek((root_page - 1) * 8192)
+        file.write(b"\xff" * 400)
+
+
+def test_verify_while_another_process_writes_says_nothing_of_the_file(library: Library) -> None:
+    stored(library)
+    library.query("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(library.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LibraryBusy):
+        library.verify()
+    other.rollback()
+    other.close()
+    assert library.verify() == []
+
+
+def test_a_vector_of_the_wrong_size_is_a_fault(library: Library) -> None:
+    stored(library)
+    model = library.model("letters-1", name="letters", dim=2, max_tokens=9)
+    library.put_vectors(model.id, [(sha, b"\0" * 6) for sha, _ in library.missing_vectors(model.id)])
+    assert library.verify() == ["2 vectors are not of their model's size"]
+
+
+def test_nothing_stays_open_when_opening_fails(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    library.mark_open(True)
+    library.close()
+    opened: list[sqlite3.Connection] = []
+    connect = opening.connect
+
+    def spy(path: Path, *, create: bool) -> sqlite3.Connection:
+        opened.append(connect(path, create=create))
+        return opened[-1]
+
+    def refuse(*_: object) -> None:
+        raise LibraryBusy("busy")
+
+    monkeypatch.setattr(opening, "connect", spy)
+    monkeypatch.setattr(Library, "mark_open", refuse)
+    with pytest.raises(LibraryBusy):
+        Library(library.path)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")
+
+
+def test_a_lease_is_ours_from_the_moment_that_others_see_it(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that looks in between would take it for one that a dead process left."""
+    insert = lease.Lease._insert
+
+    def insert_and_look(held: lease.Lease) -> None:
+        insert(held)
+        with Library(library.path) as other, pytest.raises(LibraryBusy):
+            insert(lease.Lease(other))
+
+    monkeypatch.setattr(lease.Lease, "_insert", insert_and_look)
+    with lease.hold(library):
+        pass
+    assert lease.indexer(library) is None
+
+
+@pytest.fixture
+def someone_else() -> Iterator[Path]:
+    """A folder of ours, in which we are another user for the length of the test."""
+    if sys.platform == "win32":
+        pytest.skip("needs users of Unix")
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+        if os.getuid() == 0:
+            os.seteuid(0)
+        Path(name).chmod(0o755)
+
+
+def become_someone_else(folder: Path) -> None:
+    if os.getuid() == 0:
+        os.seteuid(65534)
+    else:
+        folder.chmod(0o555)
+
+
+@pytest.mark.parametrize("open_elsewhere", [False, True])
+def test_a_library_that_can_not_be_written_to_is_read(someone_else: Path, open_elsewhere: bool) -> None:
+    path = someone_else / "notes.db"
+    library = Library(path, create=True)
+    root = library.add_root(someone_else, "folder")
+    library.store(root.id, "pump.md", FACTS, Extract(TEXT, LAYOUT, "markdown", "Pump"), CHUNKS, "words-1")
+    library.mark_open(True)  # whatever it says, it can't be checked here
+    if not open_elsewhere:
+        library.tidy()
+        library.close()
+    for file in someone_else.iterdir():
+        file.chmod(0o444)
+    become_someone_else(someone_else)
+    with Library(path) as again:
+        assert again.read_only
+        assert len(found(again, "seal")) == 1
+        assert again.verify() == []
+        with pytest.raises(LibraryBusy, match="can't be written to"):
+            again.add_root(path.parent, "folder")
+    library.close()
+
+
+def test_a_library_that_may_not_be_read_says_so(someone_else: Path) -> None:
+    Library(someone_else / "notes.db", create=True).close()
+    (someone_else / "notes.db").chmod(0)
+    become_someone_else(someone_else)
+    with pytest.raises(LibraryBusy, match="can't be opened"):
+        Library(someone_else / "notes.db")
+
+
+def test_tidying_in_steps_merges_the_keyword_index(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localllm.rag.index._MERGE_PAGES", 1)
+    for i in range(40):
+        stored(library, f"{i}.md", TEXT.replace("seal", f"seal{i}" * 50))
+    looks = []
+    library.tidy(lambda: looks.append(1))
+    assert len(looks) >= 2
+    assert library.query("SELECT count(DISTINCT segid) FROM chunks_fts_idx")[0][0] == 1
     assert library.verify() == []

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from localllm.rag import lease, meta, opening, schema, stored_documents, stored_vectors
+from localllm.errors import LibraryDamaged
+from localllm.rag import lease, meta, opening, schema, stored_documents, stored_roots, stored_vectors, verification
 from localllm.rag.rows import (
     Chunk,
     Document,
@@ -26,11 +26,12 @@ from localllm.rag.rows import (
     Layout,
     ModelRow,
     NewChunk,
-    Root,
     Status,
     TextMap,
-    chunk_sha256,
 )  # fmt: skip
+
+if TYPE_CHECKING:
+    from localllm.engine.protocol import Cancel
 
 __all__ = ["Extract", "FileFacts", "Library", "NewChunk"]
 
@@ -45,6 +46,10 @@ _CHUNK = (
 )
 _MANY = 500
 """Ids per query; SQLite allows at least 999."""
+_STEPS = 20_000
+"""Of SQLite's machine, between two looks at a cancel: a millisecond or two."""
+_MERGE_PAGES = 500
+"""Of the keyword index, per step of a merge: some milliseconds."""
 
 
 class Library:
@@ -63,18 +68,20 @@ class Library:
         self.path = path
         self.notes: list[str] = []
         """Remarks for the user: a damaged file was set aside."""
+        self.read_only = False
+        """The file can't be written to: it can be searched, and nothing else."""
         self._lock = threading.RLock()
+        self._db: sqlite3.Connection
         try:
-            self._db = opening.connect(path, create=create)
-            self._db.row_factory = sqlite3.Row
-            if meta.value_of(self._db, "open", 0) and not lease.held(self._db):
-                if faults := opening.intact(self._db):
-                    raise sqlite3.DatabaseError(f"malformed: {faults[0]}")
-                self.mark_open(False)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise opening.translate(error, path) from error
+            self._open(create)
+        except sqlite3.OperationalError as error:
+            self._close_if_open()
+            raise opening.translate(error, path) from error
+        except sqlite3.DatabaseError:
             self._rebuild()
+        except BaseException:
+            self._close_if_open()
+            raise
 
     @property
     def name(self) -> str:
@@ -95,6 +102,23 @@ class Library:
     # ---- reading and writing ----------------------------------------------------------------------------------------
 
     @contextmanager
+    def stoppable(self, cancel: Cancel | None) -> Iterator[None]:
+        """Long statements in the body of a `with` end when `cancel` is set; those of other threads go on.
+
+        Raises:
+            Cancelled: It was set; a transaction that was open is undone.
+        """
+        ours = threading.get_ident()
+        if cancel is None:
+            yield
+            return
+        self._db.set_progress_handler(lambda: threading.get_ident() == ours and cancel.is_set(), _STEPS)
+        try:
+            yield
+        finally:
+            self._db.set_progress_handler(None, 0)
+
+    @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction, begun at once so that it can't fail half way for want of the write lock.
 
@@ -113,7 +137,7 @@ class Library:
             except BaseException as error:
                 self._db.rollback()  # does nothing where SQLite has rolled back by itself
                 if isinstance(error, sqlite3.Error):
-                    raise opening.translate(error, self.path) from error
+                    raise self._translated(error) from error
                 raise
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -122,7 +146,7 @@ class Library:
             try:
                 return self._db.execute(sql, parameters).fetchall()
             except sqlite3.Error as error:
-                raise opening.translate(error, self.path) from error
+                raise self._translated(error) from error
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
         """Rows of a SELECT too many to hold at once; nothing else uses the connection until the last one."""
@@ -132,7 +156,7 @@ class Library:
                 while rows := cursor.fetchmany(4096):
                     yield from rows
             except sqlite3.Error as error:
-                raise opening.translate(error, self.path) from error
+                raise self._translated(error) from error
 
     @property
     def version(self) -> tuple[int, int]:
@@ -166,38 +190,10 @@ class Library:
 
     # ---- roots ------------------------------------------------------------------------------------------------------
 
-    def roots(self) -> list[Root]:
-        """Folders and files that the library follows."""
-        return [_root(row) for row in self.query("SELECT * FROM roots ORDER BY path")]
-
-    def add_root(
-        self, path: Path, kind: Literal["folder", "file"], include: Sequence[str] = (), exclude: Sequence[str] = ()
-    ) -> Root:
-        """Follow a folder or file; one that is followed already gets the new patterns."""
-        with self.writing() as db:
-            db.execute(
-                "INSERT INTO roots (path, kind, include, exclude, added_at) VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT (path) DO UPDATE SET include = excluded.include, exclude = excluded.exclude",
-                (str(path), kind, json.dumps(list(include)), json.dumps(list(exclude)), time.time()),
-            )
-            row = db.execute("SELECT * FROM roots WHERE path = ?", (str(path),)).fetchone()
-        return _root(row)
-
-    def remove_root(self, root_id: int) -> int:
-        """Follow a root no more and drop its documents; returns how many."""
-        with self.writing() as db:
-            ids = [row[0] for row in db.execute("SELECT id FROM documents WHERE root_id = ?", (root_id,))]
-            self.delete_documents(ids)
-            db.execute("DELETE FROM roots WHERE id = ?", (root_id,))
-        return len(ids)
-
-    def root_synced(self, root_id: int, *, offline: bool) -> None:
-        """Note the result of a scan."""
-        with self.writing() as db:
-            if offline:
-                db.execute("UPDATE roots SET offline = 1 WHERE id = ?", (root_id,))
-            else:
-                db.execute("UPDATE roots SET offline = 0, synced_at = ? WHERE id = ?", (time.time(), root_id))
+    roots = stored_roots.roots
+    add_root = stored_roots.add_root
+    remove_root = stored_roots.remove_root
+    root_synced = stored_roots.root_synced
 
     # ---- documents --------------------------------------------------------------------------------------------------
 
@@ -231,7 +227,8 @@ class Library:
         rows = self.query("SELECT body, layout FROM texts WHERE sha256 = ?", (content,))
         if not rows:
             raise KeyError(content.hex())
-        return TextMap(zlib.decompress(rows[0]["body"]).decode(), Layout.unpack(rows[0]["layout"]))
+        body = zlib.decompress(rows[0]["body"])
+        return TextMap(body.decode("utf-8", "surrogatepass"), Layout.unpack(rows[0]["layout"]))
 
     # Written by functions of `stored_documents`, each whole.
     store = stored_documents.store
@@ -239,6 +236,7 @@ class Library:
     store_without_text = stored_documents.store_without_text
     rechunk = stored_documents.rechunk
     touch = stored_documents.touch
+    read_again = stored_documents.read_again
     move = stored_documents.move
     delete_documents = stored_documents.delete_documents
     file_rows = stored_documents.file_rows
@@ -260,12 +258,11 @@ class Library:
 
     # ---- vectors ----------------------------------------------------------------------------------------------------
 
-    # ---- vectors ----------------------------------------------------------------------------------------------------
-
     model = stored_vectors.model
     models = stored_vectors.models
     activate = stored_vectors.activate
     missing_vectors = stored_vectors.missing_vectors
+    missing_vectors_after = stored_vectors.missing_vectors_after
     count_missing_vectors = stored_vectors.count_missing_vectors
     without_vector = stored_vectors.without_vector
     put_vectors = stored_vectors.put_vectors
@@ -280,40 +277,37 @@ class Library:
 
     # ---- health -----------------------------------------------------------------------------------------------------
 
-    def verify(self) -> list[str]:
-        """Check the file and what it says of itself; returns the faults, none when all is well."""
-        with self._lock:
-            faults = opening.intact(self._db)
-        for document in self.documents():
-            if document.status not in ("ok", "partial"):
-                continue
-            if document.content is None:
-                faults.append(f"{document.source}: no text")
-                continue
-            mapped = self.text(document.content)
-            for chunk in self.chunks_of(document.id):
-                piece = mapped.text[chunk.start : chunk.end]
-                if not piece or chunk_sha256(chunk.heading, piece) != chunk.sha256:
-                    faults.append(f"{document.source}: chunk {chunk.ord} is not the text it claims")
-        orphans = self.query(
-            "SELECT count(*) FROM texts WHERE sha256 NOT IN (SELECT content FROM documents WHERE content IS NOT NULL)"
-        )
-        if orphans[0][0]:
-            faults.append(f"{orphans[0][0]} texts belong to no document")
-        return faults
+    verify = verification.verify
 
     def mark_open(self, value: bool) -> None:
         """Set while documents are being written: a file that is found marked is checked when it is opened next."""
         with self.writing() as db:
             meta.set_value(db, "open", int(value))
 
-    def tidy(self) -> None:
-        """After a big job: merge the keyword index and shorten the journal, so that the file can be copied alone."""
-        with self._lock:
-            self._db.execute(f"INSERT INTO {schema.FTS_TABLE}({schema.FTS_TABLE}) VALUES ('optimize')")
-            self._db.execute("PRAGMA busy_timeout = 500")  # a reader may hold the journal; the next sync shortens it
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._db.execute(f"PRAGMA busy_timeout = {int(opening.BUSY_SECONDS * 1000)}")
+    def tidy(self, check: Callable[[], None] = lambda: None) -> None:
+        """After a big job: merge the keyword index and shorten the journal, so that the file can be copied alone.
+
+        Args:
+            check: Called between two steps of the merge; what it raises leaves the rest for another time.
+        """
+        pages = -_MERGE_PAGES  # negative: begins a merge of everything, which the following steps go on with
+        while True:
+            check()
+            with self.writing() as db:
+                before = db.total_changes
+                db.execute(f"INSERT INTO {schema.FTS_TABLE}({schema.FTS_TABLE}, rank) VALUES ('merge', ?)", (pages,))
+                if db.total_changes - before < 2:  # as SQLite's manual says: nothing was left to merge
+                    break
+            pages = _MERGE_PAGES
+        self.shorten_journal()
+
+    def shorten_journal(self) -> None:
+        """Move everything into the file itself, unless somebody reads: then the next one does it."""
+        self.query("PRAGMA busy_timeout = 500")
+        try:
+            self.query("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self.query(f"PRAGMA busy_timeout = {int(opening.BUSY_SECONDS * 1000)}")
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -325,10 +319,41 @@ class Library:
             rows += self.query(f"{sql} ({marks})", part)
         return rows
 
-    def _rebuild(self) -> None:
+    def _open(self, create: bool) -> None:
+        try:
+            self._db = opening.connect(self.path, create=create)
+            self.read_only = not opening.may_write(self.path)  # SQLite itself finds that out with the first write
+        except sqlite3.OperationalError as error:
+            found = opening.connect_read_only(self.path) if opening.unwritable(error) else None
+            if found is None:
+                raise
+            self._db, self.read_only = found, True
+        self._db.row_factory = sqlite3.Row
+        if meta.value_of(self._db, "open", 0) and not self.read_only and not lease.held(self._db):
+            if faults := opening.page_faults(self._db) or opening.row_faults(self._db):
+                raise sqlite3.DatabaseError(f"malformed: {faults[0]}")
+            self.mark_open(False)
+
+    def _close_if_open(self) -> None:
         if hasattr(self, "_db"):
             self._db.close()
-        aside, roots = opening.set_aside(self.path)
+
+    def _translated(self, error: sqlite3.Error) -> Exception:
+        """SQLite's error as one of ours; a file that is damaged is checked when it is opened next."""
+        if opening.damaged(error):
+            with suppress(sqlite3.Error):
+                meta.set_value(self._db, "open", 1)
+        return opening.translate(error, self.path)
+
+    def _rebuild(self) -> None:
+        self._close_if_open()
+        try:
+            aside, roots = opening.set_aside(self.path)
+        except OSError as error:
+            raise LibraryDamaged(
+                f"{self.path} is damaged, and can't be renamed: {error.strerror}.",
+                "Check the permissions of its folder, or move it away yourself.",
+            ) from error
         self._db = opening.connect(self.path, create=True)
         self._db.row_factory = sqlite3.Row
         for path, kind, include, exclude in roots:
@@ -336,13 +361,6 @@ class Library:
         self.notes.append(
             f"The library {self.name} was damaged; it was set aside as {aside.name} and is rebuilt by the next sync."
         )
-
-
-def _root(row: sqlite3.Row) -> Root:
-    return Root(
-        row["id"], Path(row["path"]), row["kind"], tuple(json.loads(row["include"])), tuple(json.loads(row["exclude"])),
-        bool(row["offline"]), row["synced_at"],
-    )  # fmt: skip
 
 
 def _document(row: sqlite3.Row) -> Document:

@@ -49,6 +49,15 @@ class Lease:
 
     def take(self) -> None:
         """Take it from nobody, or from a process that is gone."""
+        _OURS.add(self._token)  # before the row is there: another thread would take it for one of a dead process
+        try:
+            self._insert()
+        except BaseException:
+            _OURS.discard(self._token)
+            raise
+        self._beaten = time.monotonic()
+
+    def _insert(self) -> None:
         with self._library.writing() as db:
             row = db.execute("SELECT token, host, pid, process_start, heartbeat FROM lease").fetchone()
             if row is not None and _alive(row):
@@ -62,8 +71,6 @@ class Lease:
                 "INSERT INTO lease VALUES (1, ?, ?, ?, ?, ?)",
                 (self._token, socket.gethostname(), pid, process_start(pid) or "", time.time()),
             )
-        _OURS.add(self._token)
-        self._beaten = time.monotonic()
 
     def beat(self) -> None:
         """Say that we are alive; costs nothing when called often.

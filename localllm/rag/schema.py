@@ -142,11 +142,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     """
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise SchemaTooNew(
-            f"The library was written by a newer localllm (schema {version}, this one knows {SCHEMA_VERSION}).",
-            "Update localllm, or choose another library with -d.",
-        )
+    refuse_newer(version)
     if version == SCHEMA_VERSION and application == APPLICATION_ID:
         return
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] and application != APPLICATION_ID:
@@ -162,6 +158,15 @@ def migrate(connection: sqlite3.Connection) -> None:
     except BaseException:
         connection.rollback()
         raise
+
+
+def refuse_newer(version: int) -> None:
+    """Raise `SchemaTooNew` for a version that this localllm does not know."""
+    if version > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"The library was written by a newer localllm (schema {version}, this one knows {SCHEMA_VERSION}).",
+            "Update localllm, or choose another library with -d.",
+        )
 
 
 def _migrations() -> Migrations:

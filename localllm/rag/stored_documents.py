@@ -78,7 +78,8 @@ def store(
     mapped = TextMap(extract.text, extract.layout)
     with library.writing() as db:
         db.execute(
-            "INSERT INTO texts VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO texts VALUES (?, ?, ?, ?, ?) ON CONFLICT (sha256) DO UPDATE SET body = excluded.body, "
+            "layout = excluded.layout",  # the one that is there may be damaged
             (content, zlib.compress(body, 6), extract.layout.pack(), extract.title, len(extract.text)),
         )
         old = _content_at(db, root_id, relpath)
@@ -93,8 +94,9 @@ def store(
 
 
 def rechunk(
-    library: Library, changes: Iterable[tuple[int, Sequence[NewChunk]]], chunker: str, activate: int | None
-) -> None:
+    library: Library, changes: Iterable[tuple[int, Sequence[NewChunk]]], chunker: str, activate: int | None,
+    check: Callable[[], None] = _nothing,
+) -> None:  # fmt: skip
     """Replace the chunks of documents whose text stays, all in one transaction.
 
     Args:
@@ -102,6 +104,7 @@ def rechunk(
         changes: Ids of documents and their new chunks.
         chunker: Name and settings of the chunker.
         activate: The embedder whose vectors are searched from then on; None leaves it.
+        check: Called before each chunk; what it raises undoes the whole.
     """
     with library.writing() as db:
         for document_id, chunks in changes:
@@ -110,7 +113,7 @@ def rechunk(
                 continue
             db.execute("DELETE FROM chunks WHERE document_id = ?", (document_id,))
             title = _title(row["title"], row["relpath"])
-            _insert_chunks(db, document_id, library.text(row["content"]), title, chunks)
+            _insert_chunks(db, document_id, library.text(row["content"]), title, chunks, check)
             db.execute("UPDATE documents SET chunker = ? WHERE id = ?", (chunker, document_id))
         if activate is not None:
             set_value(db, "active_model", activate)
@@ -192,6 +195,14 @@ def touch(library: Library, document_id: int, facts: FileFacts) -> None:
         db.execute(
             "UPDATE documents SET size = ?, mtime_ns = ?, inode = ? WHERE id = ?",
             (facts.size, facts.mtime_ns, facts.inode, document_id),
+        )
+
+
+def read_again(library: Library, ids: Sequence[int]) -> None:
+    """Forget what was known of these documents' files, so that the next sync reads them; until then they stay."""
+    with library.writing() as db:
+        db.executemany(
+            "UPDATE documents SET sha256 = NULL, mtime_ns = 0, reader = '' WHERE id = ?", [(i,) for i in ids]
         )
 
 

@@ -53,26 +53,33 @@ def activate(library: Library, model_id: int) -> None:
 
 
 def missing_vectors(library: Library, model_id: int, limit: int = 256) -> list[tuple[bytes, str]]:
-    """Chunks that this embedder has not read yet.
+    """Chunks that this embedder has not read yet: the first `limit`, as `missing_vectors_after` gives them."""
+    return missing_vectors_after(library, model_id, 0, limit)[0]
+
+
+def missing_vectors_after(
+    library: Library, model_id: int, after: int, limit: int
+) -> tuple[list[tuple[bytes, str]], int]:
+    """Chunks with an id above `after` that this embedder has not read yet, in the order of their ids.
 
     Returns:
-        At most `limit` pairs of a chunk's hash and its embedded text, each hash once.
+        Pairs of a chunk's hash and its embedded text, each hash once, of at most `limit` chunks; and the id to go on
+        after, so that a whole library is gone through once.
     """
     rows = library.query(
-        'SELECT c.sha256, min(c.id) AS id, c.document_id, c.start, c."end", c.heading, d.content FROM chunks c '
-        "JOIN documents d ON d.id = c.document_id "
-        "LEFT JOIN embeddings e ON e.model_id = ? AND e.chunk_sha256 = c.sha256 "
-        "WHERE e.chunk_sha256 IS NULL GROUP BY c.sha256 ORDER BY id LIMIT ?",
-        (model_id, limit),
+        'SELECT c.id, c.sha256, c.start, c."end", c.heading, d.content FROM chunks c '
+        "JOIN documents d ON d.id = c.document_id WHERE c.id > ? AND NOT EXISTS "
+        "(SELECT 1 FROM embeddings e WHERE e.model_id = ? AND e.chunk_sha256 = c.sha256) ORDER BY c.id LIMIT ?",
+        (after, model_id, limit),
     )
     texts: dict[bytes, str] = {}
-    found = []
+    found: dict[bytes, str] = {}
     for row in rows:
         content = row["content"]
         if content not in texts:
             texts = {content: library.text(content).text}  # neighbours come from one document: keep one text
-        found.append((row["sha256"], embedded_text(row["heading"], texts[content][row["start"] : row["end"]])))
-    return found
+        found[row["sha256"]] = embedded_text(row["heading"], texts[content][row["start"] : row["end"]])
+    return list(found.items()), rows[-1]["id"] if rows else after
 
 
 def count_missing_vectors(library: Library, model_id: int) -> int:
