@@ -110,3 +110,10 @@ def test_a_root_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_a_very_deep_folder_ends(tmp_path: Path) -> None:
     write(tmp_path / "/".join(["d"] * 70) / "a.md")
     assert any("folders deep" in item.reason for item in walk(tmp_path))
+
+
+def test_a_junction_is_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows' other kind of link, which may lead to a folder around it."""
+    write(tmp_path / "a" / "b.md")
+    monkeypatch.setattr("localllm.rag.folders.getattr", lambda *_: 0xA0000003, raising=False)
+    assert "a link" in found(tmp_path)["a"].reason

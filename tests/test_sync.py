@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from localllm.errors import LibraryBusy, LibraryFull
 from localllm.rag.index import Library
-from localllm.rag.progress import Progress, RootOffline, Skipped, Summary, SyncEvent
+from localllm.rag.progress import Cancelled, Progress, RootOffline, Skipped, Summary, SyncEvent
 from localllm.rag.reader_process import ReaderProcess
 from localllm.rag.sync import sync
 from tests import documents
@@ -385,3 +387,144 @@ def test_progress_tells_files_bytes_rate_and_time_left(desk: Desk) -> None:
     assert reading[-1].bytes_done == reading[-1].bytes_total == 3 * 600
     assert reading[2].seconds_left is not None
     assert any(e.stage == "embed" and e.chunks_per_second > 0 for e in events)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a named pipe")
+@pytest.mark.parametrize("what", ["pipe", "link"])
+def test_a_file_that_turns_into_a_pipe_or_a_link_is_neither_waited_for_nor_followed(
+    desk: Desk, tmp_path: Path, what: str
+) -> None:
+    path = desk.write("a.md", "seal")
+    (tmp_path / "secret.md").write_text("a secret outside the folder")
+    events = sync(desk.library, None, reader=desk.reader)
+    assert isinstance(next(events), Progress)  # the folder was walked
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "secret.md")
+    left_out = [e for e in events if isinstance(e, Skipped)]
+    assert [Path(e.path).name for e in left_out] == ["a.md"]
+    assert (desk.hits("secret"), desk.hits("seal")) == ([], [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="inodes")
+def test_hard_links_are_documents_of_their_own_with_one_text(desk: Desk) -> None:
+    os.link(desk.write("a.md", "seal"), desk.folder / "b.md")
+    desk.embedder = FakeEmbedder()
+    desk.sync()
+    assert desk.hits("seal") == ["a.md", "b.md"]
+    assert desk.library.query("SELECT count(*) FROM texts")[0][0] == 1
+    assert desk.library.query("SELECT count(*) FROM embeddings")[0][0] == 1
+    assert desk.sync().unchanged == 2
+
+
+def test_several_folders_that_can_not_be_opened_keep_their_documents(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one/a.md", "two/b.md", "twofold/c.md", "left/d.md"):
+        desk.write(name, name)
+    desk.sync()
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith(("one", "two")):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    (desk.folder / "left" / "d.md").unlink()
+    (desk.folder / "twofold" / "c.md").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        assert desk.sync().removed == 2
+    assert desk.names() == ["one/a.md", "two/b.md"]
+
+
+def test_a_very_large_file_and_one_of_very_many_chunks_say_what_is_left_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (desk.folder / "huge.txt").open("wb") as file:
+        file.truncate(200_000_001)
+    desk.write("long.md", "\n\n".join(f"# Part {i}\n" + "word " * 140 for i in range(9)))
+    monkeypatch.setattr("localllm.rag.chunks.MAX_CHUNKS", 4)
+    monkeypatch.setattr("localllm.rag.sync.MAX_CHUNKS", 4)
+    desk.sync()
+    reasons = {d.relpath: (d.status, d.reason, d.n_chunks) for d in desk.library.documents()}
+    assert reasons == {
+        "huge.txt": ("skipped", "larger than 200 MB (200 MB)", 0),
+        "long.md": ("partial", "only its first 4 chunks are searched", 4),
+    }
+
+
+class Cost:
+    """A cancel that is never set, and notes the processor time between two looks at it."""
+
+    def __init__(self) -> None:
+        self.longest, self._last = 0.0, time.process_time()
+
+    def is_set(self) -> bool:
+        now = time.process_time()
+        self.longest, self._last = max(self.longest, now - self._last), now
+        return False
+
+
+def test_cancel_is_looked_at_often_whatever_a_sync_does(desk: Desk) -> None:
+    """In processor time of this process, which waiting and a busy machine do not change."""
+    desk.embedder = FakeEmbedder()
+    words = " ".join(f"word{i}" for i in range(60_000))
+    desk.write("big.txt", words)
+    for i in range(400):
+        desk.write(f"small/{i}.md", f"text {i}")
+        desk.write(f"other/{i}.bin", f"nothing {i}")
+    added = Cost()
+    desk.sync(cancel=added)
+    (desk.folder / "small").rename(desk.folder / "moved")
+    for path in (desk.folder / "other").iterdir():
+        path.unlink()
+    desk.write("copy.txt", words)
+    changed = Cost()
+    assert desk.sync(cancel=changed).moved == 400
+    for path in (desk.folder / "moved").iterdir():
+        path.unlink()
+    (desk.folder / "big.txt").unlink()
+    removed = Cost()
+    assert desk.sync(cancel=removed).removed == 401
+    assert max(added.longest, changed.longest, removed.longest) < 0.5
+
+
+def test_a_long_statement_ends_when_it_is_cancelled_and_those_of_others_go_on(desk: Desk) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT max(i) FROM n"
+    with desk.library.stoppable(cancel):
+        with pytest.raises(Cancelled):
+            desk.library.query(long, (10**9,))
+        thread = threading.Thread(target=lambda: found.append(desk.library.query(long, (50_000,))[0][0]))
+        found: list[int] = []
+        thread.start()
+        thread.join()
+    assert found == [50_000]
+    assert desk.library.query(long, (50_000,))[0][0] == 50_000
+
+
+def test_a_document_whose_text_is_damaged_is_read_again(desk: Desk) -> None:
+    desk.write("a.md", "seal")
+    desk.write("b.md", "belt")
+    desk.sync()
+    with desk.library.writing() as db:
+        db.execute("UPDATE texts SET body = x'00' WHERE rowid = 1")
+    assert len(desk.library.verify()) == 1
+    assert (desk.sync().changed, desk.library.verify()) == (1, [])
+
+
+def test_a_few_changes_do_not_merge_the_whole_keyword_index(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watched folder would have it written anew with every file that is saved."""
+    merges = []
+    monkeypatch.setattr(Library, "tidy", lambda *_: merges.append(1))
+    for i in range(40):
+        desk.write(f"{i}.md", f"text {i}")
+    desk.sync()
+    assert len(merges) == 1
+    desk.write("0.md", "other", age=1)
+    desk.sync()
+    assert len(merges) == 1

@@ -25,11 +25,11 @@ _BATCH_SECONDS = 0.2
 _SMALLEST_BATCH, _LARGEST_BATCH = 4, 64
 """A single text leaves cores idle or makes them wait for each other: an embedder works on several side by side."""
 _FETCH = 2048
-"""Chunks looked up at a time: finding the missing ones reads the whole table."""
+"""Chunks looked up at a time."""
 
 
 def embed_missing(
-    library: Library, embedder: Embedder, check: Callable[[], None], summary: Summary
+    library: Library, embedder: Embedder, check: Callable[[], None], cancel: Cancel | None, summary: Summary
 ) -> Iterator[SyncEvent]:
     """Make the vectors that are missing, for the embedder in use; a library without one takes this.
 
@@ -37,6 +37,7 @@ def embed_missing(
         library: Under our lease.
         embedder: Makes the vectors.
         check: Called before each batch; what it raises ends the work.
+        cancel: Ends the look-ups, which take seconds in a large library.
         summary: Counts are added to it.
     """
     active = library.active_model
@@ -52,12 +53,17 @@ def embed_missing(
     model = library.model(
         embedder.fingerprint, name=name_of(embedder), dim=embedder.dim, max_tokens=embedder.max_tokens
     )
-    total = library.count_missing_vectors(model.id)
+    with library.stoppable(cancel):
+        total = library.count_missing_vectors(model.id)
     if active is None and total:
         library.activate(model.id)
-    done, pace = 0, _Pace()
+    done, pace, after = 0, _Pace(), 0
     try:
-        while batch := library.missing_vectors(model.id, _FETCH):
+        while True:
+            with library.stoppable(cancel):
+                batch, after = library.missing_vectors_after(model.id, after, _FETCH)
+            if not batch:
+                break
             for part in _batches(batch, pace):
                 check()
                 try:
@@ -145,7 +151,7 @@ def reembed(
                     "embed", done, len(documents), chunks=n_chunks, chunks_per_second=pace.per_second,
                     seconds_left=(time.monotonic() - started) * (len(documents) - done) / done, path=document.source,
                 )  # fmt: skip
-            library.rechunk(changes, chunker.name, model.id)
+            library.rechunk(changes, chunker.name, model.id, check)
             library.purge_vectors(None if keep_old else model.id)
             library.put("complete", [library.generation, model.id])
             summary.chunks, summary.cut = n_chunks, len(changes)

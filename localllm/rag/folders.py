@@ -34,6 +34,9 @@ _MAX_DEPTH = 64
 _CLOUD_PLACEHOLDER = 0x00400000 | 0x00001000
 """Windows: recall on data access, or offline. Reading such a file would download it."""
 
+_JUNCTION = 0xA0000003
+"""Windows: a folder that stands for another one, which may be around it."""
+
 
 class Found(NamedTuple):
     """A file of a root, or a reason why one is left out."""
@@ -123,7 +126,7 @@ def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -
                     yield Found(relpath, name, size, mtime, inode, "skipped", "not on this computer (cloud storage)")
                 else:
                     yield Found(relpath, name, size, mtime, inode)
-            elif stat.S_ISDIR(mode):
+            elif stat.S_ISDIR(mode) and getattr(info, "st_reparse_tag", 0) != _JUNCTION:
                 if not name.isascii() and not _is_text(name):
                     shown = os.fsencode(relpath).decode("utf-8", "backslashreplace")
                     yield Found(shown + "/", name, 0, 0, 0, "skipped", "its name is not valid text")
@@ -134,7 +137,8 @@ def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -
                 else:
                     stack.append((relpath, ignores, depth + 1))
             elif _is_text(name):
-                reason = "a link; its target is not followed" if stat.S_ISLNK(mode) else "not a regular file"
+                linked = stat.S_ISLNK(mode) or stat.S_ISDIR(mode)
+                reason = "a link; its target is not followed" if linked else "not a regular file"
                 yield Found(relpath, name, 0, info.st_mtime_ns, info.st_ino, "skipped", reason)
 
 

@@ -13,7 +13,7 @@ class Progress:
     stage: Literal["scan", "read", "cut", "embed"]
     done: int
     total: int
-    """Files found so far, files to read, documents to cut again, or chunks to embed."""
+    """Files found so far, files to read, documents to cut again, or chunks to embed; `reembed` counts documents."""
     bytes_done: int = 0
     bytes_total: int = 0
     chunks: int = 0

@@ -8,6 +8,8 @@ killed or cancelled at any moment and the next one goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 _RACY_NS = 2_000_000_000
 """A file changed within this time of the scan may change again with the same time: it is hashed once more next time."""
 _READ = ("ok", "partial")
+_LOOK_FILES, _DROP_FILES = 500, 100
+"""Files between two looks at a cancel, while folders are walked and while documents are dropped."""
 
 
 def sync(
@@ -66,12 +70,13 @@ def sync(
                     yield from run.root(root)
                 yield from run.cut_again()
                 if embedder is not None:
-                    yield from embed_missing(library, embedder, run.check, summary)
+                    yield from embed_missing(library, embedder, run.check, cancel, summary)
+                run.tidy()
             except Cancelled:
                 summary.cancelled = True
+            run.finish()
             if embedder is None:
                 summary.not_embedded = library.count_chunks()
-            run.finish()
     finally:
         if reader is None:
             own_reader.close()
@@ -120,10 +125,11 @@ class _Run:
         folder = root.path if root.kind == "folder" else root.path.parent
         todo: list[Found] = []
         gone = dict(known)
+        closed: list[str] = []
         for item in found:
             before = gone.pop(item.relpath, None)
             if item.state == "closed":
-                gone = {r: row for r, row in gone.items() if not r.startswith(item.relpath)}
+                closed.append(item.relpath)
             if before is not None and self._same(item, before):
                 self.summary.unchanged += before.status in _READ
             elif item.state == "file":
@@ -132,6 +138,8 @@ class _Run:
                 yield self._skip(root, folder, item, item.facts, item.reason, error=True)
             else:
                 yield from self._left_out(root, folder, item)
+        if closed:  # what was known of their files stays
+            gone = {r: row for r, row in gone.items() if not r.startswith(tuple(closed))}
         gone = self._drop_unlike(gone, {item.size for item in todo})
         yield from self._read_all(root, folder, todo, known, gone)
         self._drop(gone)
@@ -149,19 +157,26 @@ class _Run:
             self.check()
             self._mark()
             chunks = self.chunker.cut(self.library.text(row["content"]), self.check)
-            self.library.rechunk([(row["id"], chunks)], self.chunker.name, None)
+            self.library.rechunk([(row["id"], chunks)], self.chunker.name, None, self.check)
             self.summary.cut += 1
             self.summary.chunks += len(chunks)
             yield Progress("cut", number + 1, len(rows), chunks=self.summary.chunks)
 
-    def finish(self) -> None:
+    def tidy(self) -> None:
         """Tidy up after a sync that wrote; one that found nothing new leaves the file alone."""
         if self.summary.removed or self.summary.changed or self.summary.cut:
-            self.library.purge_surplus()
-        if self.summary.chunks or self.summary.removed:
-            self.library.tidy()
+            with self.library.stoppable(self.cancel):
+                self.library.purge_surplus()
+        written = self.summary.chunks + self.summary.removed  # and at least one chunk of each that was removed
+        if written and written > self.library.count_chunks() // 10:  # a few changes are merged as they come
+            self.library.tidy(self.check)
+
+    def finish(self) -> None:
+        """Leave the file whole, also after a cancel."""
         if self.marked:
             self.library.mark_open(False)
+        if (self.marked or self.summary.embedded) and not self.summary.cancelled:
+            self.library.shorten_journal()
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -174,7 +189,12 @@ class _Run:
         """The files of a root; None when it is not there."""
         try:
             if root.kind == "folder":
-                return list(walk(root.path, root.include, root.exclude))
+                found: list[Found] = []
+                for item in walk(root.path, root.include, root.exclude):
+                    found.append(item)
+                    if len(found) % _LOOK_FILES == 0:
+                        self.check()
+                return found
             if not root.path.exists() and any(root.path.parent.iterdir()):
                 return []  # its folder is there: the file was deleted
             return [file_found(root.path)]
@@ -194,6 +214,7 @@ class _Run:
         )
 
     def _left_out(self, root: Root, folder: Path, item: Found) -> Iterator[SyncEvent]:
+        self.check()
         self._mark()
         status: Literal["skipped", "ignored"] = "ignored" if item.state == "ignored" else "skipped"
         self.library.store_without_text(root.id, item.relpath, item.facts, status, item.reason)
@@ -207,10 +228,14 @@ class _Run:
         return {relpath: row for relpath, row in gone.items() if row.size in sizes}
 
     def _drop(self, gone: Mapping[str, FileRow]) -> None:
-        if gone:
+        rows = list(gone.values())
+        for i in range(0, len(rows), _DROP_FILES):
+            self.check()
             self._mark()
-            self.library.delete_documents([row.id for row in gone.values()])
-            self.summary.removed += sum(1 for row in gone.values() if row.status in _READ)
+            part = rows[i : i + _DROP_FILES]
+            with self.library.stoppable(self.cancel):
+                self.library.delete_documents([row.id for row in part])
+            self.summary.removed += sum(row.status in _READ for row in part)
 
     def _read_all(
         self, root: Root, folder: Path, todo: list[Found], known: dict[str, FileRow], gone: dict[str, FileRow]
@@ -230,7 +255,8 @@ class _Run:
             old = moved.pop((item.size, item.mtime_ns, item.inode), None)
             row = gone.get(old) if old is not None else None
             if row is not None and old is not None and row.reader == _reader_of(item) and item.relpath not in known:
-                self.library.move(row.id, root.id, item.relpath, item.facts)
+                with self.library.stoppable(self.cancel):
+                    self.library.move(row.id, root.id, item.relpath, item.facts)
                 del gone[old]
                 self.summary.moved += 1
             elif (skipped := self._file(root, folder, item, known.get(item.relpath), gone)) is not None:
@@ -253,34 +279,36 @@ class _Run:
             return self._skip(root, folder, item, item.facts, reason, error=False)
         if item.size == 0:
             return self._skip(root, folder, item, item.facts, "empty", error=False)
-        path = folder / item.relpath
+        path, follow = folder / item.relpath, root.kind == "file"
         facts: FileFacts | None = None
         for _ in range(2):
             try:
-                facts = self._hashed(path)
+                facts = self._hashed(path, follow)
                 if facts is None:
                     continue
                 if before is not None and before.sha256 == facts.sha256 and before.reader == _reader_of(item):
-                    self.library.touch(before.id, _kept(facts))
+                    self.library.touch(before.id, _kept(item, facts))
                     self.summary.unchanged += before.status in _READ
                     return None
                 if self._is_here(root, item, facts, gone):
                     return None
                 extract = self.reader.read(path, item.format, self.check)
-                if self._facts(path) != replace(facts, sha256=None):
+                if _facts(path.stat(follow_symlinks=follow)) != replace(facts, sha256=None):
                     continue  # it changed while it was read
             except OSError as error:
                 return self._skip(root, folder, item, item.facts, f"can't be opened: {error.strerror or error}", True)
             except Unreadable as error:
-                return self._skip(root, folder, item, _kept(facts or item.facts), error.reason, not error.skipped)
+                return self._skip(root, folder, item, _kept(item, facts or item.facts), error.reason, not error.skipped)
             if not extract.text.strip():
-                return self._skip(root, folder, item, _kept(facts), "no text in it", error=False)
+                return self._skip(root, folder, item, _kept(item, facts), "no text in it", error=False)
             chunks = self.chunker.cut(TextMap(extract.text, extract.layout), self.check)
             partial = extract.partial
             if len(chunks) >= MAX_CHUNKS:
                 partial = f"only its first {MAX_CHUNKS:,} chunks are searched"
             extract = replace(extract, reader=_reader_of(item), partial=partial)
-            self.library.store(root.id, item.relpath, _kept(facts), extract, chunks, self.chunker.name, self.check)
+            self.library.store(
+                root.id, item.relpath, _kept(item, facts), extract, chunks, self.chunker.name, self.check
+            )
             self.summary.chunks += len(chunks)
             self._count(before)
             return None
@@ -296,13 +324,14 @@ class _Run:
         for document_id, root_id, relpath, reader, _ in self.library.same_bytes(facts.sha256):
             if reader != wanted or (root_id, relpath) == (root.id, item.relpath):
                 continue
-            if root_id == root.id and relpath in gone:
-                self.library.move(document_id, root.id, item.relpath, _kept(facts))
-                del gone[relpath]
-                self.summary.moved += 1
-            else:
-                self.library.store_same(root.id, item.relpath, _kept(facts), document_id)
-                self.summary.added += 1
+            with self.library.stoppable(self.cancel):
+                if root_id == root.id and relpath in gone:
+                    self.library.move(document_id, root.id, item.relpath, _kept(item, facts))
+                    del gone[relpath]
+                    self.summary.moved += 1
+                else:
+                    self.library.store_same(root.id, item.relpath, _kept(item, facts), document_id)
+                    self.summary.added += 1
             return True
         return False
 
@@ -313,6 +342,7 @@ class _Run:
             self.summary.changed += 1
 
     def _skip(self, root: Root, folder: Path, item: Found, facts: FileFacts, reason: str, error: bool) -> Skipped:
+        self.check()
         self._mark()
         self.library.store_without_text(
             root.id, item.relpath, facts, "error" if error else "skipped", reason, item.format or "", _reader_of(item)
@@ -323,18 +353,26 @@ class _Run:
             self.summary.skipped += 1
         return Skipped(str(folder / item.relpath), reason, error)
 
-    def _facts(self, path: Path) -> FileFacts:
-        info = path.stat()
-        return FileFacts(info.st_size, info.st_mtime_ns, info.st_ino)
+    def _hashed(self, path: Path, follow: bool) -> FileFacts | None:
+        """Facts and hash of a file; None when it changed meanwhile.
 
-    def _hashed(self, path: Path) -> FileFacts | None:
-        """Facts and hash of a file; None when it changed meanwhile."""
-        before, digest = self._facts(path), hashlib.sha256()
-        with path.open("rb") as file:
+        What was a file when the folder was read may be a link or a pipe by now: neither is followed or waited for.
+        """
+        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+        digest = hashlib.sha256()
+        with os.fdopen(os.open(path, flags if follow else flags | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise Unreadable("not a regular file")
             while block := file.read(1 << 20):
                 self.check()
                 digest.update(block)
-        return replace(before, sha256=digest.digest()) if self._facts(path) == before else None
+        facts = _facts(info)
+        return replace(facts, sha256=digest.digest()) if _facts(path.stat(follow_symlinks=follow)) == facts else None
+
+
+def _facts(info: os.stat_result) -> FileFacts:
+    return FileFacts(info.st_size, info.st_mtime_ns, info.st_ino)
 
 
 def _reading_order(todo: list[Found]) -> list[Found]:
@@ -350,6 +388,8 @@ def _reader_of(item: Found) -> str:
     return reader_name(format) if format else "none"
 
 
-def _kept(facts: FileFacts) -> FileFacts:
+def _kept(item: Found, facts: FileFacts) -> FileFacts:
     """The facts to compare with next time; a file that has just been changed gives no time that can be trusted."""
-    return facts if time.time_ns() - facts.mtime_ns > _RACY_NS else replace(facts, mtime_ns=0)
+    if time.time_ns() - facts.mtime_ns <= _RACY_NS:
+        facts = replace(facts, mtime_ns=0)
+    return replace(facts, inode=item.inode)  # as the walk tells it, which on Windows is nothing
