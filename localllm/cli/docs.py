@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -180,7 +181,7 @@ def remove(session: Session, /, paths: tuple[Path, ...], everything: bool, yes: 
         raise click.UsageError("With --json, -y is needed too.")
     with _library(session, name) as library:
         found = {r.path: r for r in library.roots()}
-        chosen = list(found) if everything else [path.expanduser().absolute() for path in paths]
+        chosen = list(found) if everything else [_followed(path, found) for path in paths]
         for path in chosen:
             if path not in found:
                 raise InputError(f"The library {name!r} does not follow {path}.", "`localllm docs status` lists them.")
@@ -213,6 +214,8 @@ def verify(session: Session, /, name: str, as_json: bool) -> int:
     else:
         for fault in faults:
             click.echo(fault)
+        if faults:
+            session.say(f"What is at fault is read again by `localllm docs sync -d {name}`.")
         if not faults:
             click.echo(f"{name} is sound: {chunks:,} chunks checked in {time.monotonic() - started:.1f} s")
     return 1 if faults else 0
@@ -340,6 +343,12 @@ def _existing(path: Path) -> Path:
     if not path.is_dir() and not path.is_file():
         raise InputError(f"{path} is neither a folder nor a file.")
     return path.resolve()
+
+
+def _followed(path: Path, roots: Container[Path]) -> Path:
+    """The path as `add` keeps it: without links and dots; as it was typed where that is followed."""
+    path = path.expanduser().absolute()
+    return path if path in roots else Path(os.path.realpath(path))  # `resolve` fails on a loop of links
 
 
 def _library(session: Session, name: str, *, create: bool = False) -> Library:
