@@ -129,10 +129,10 @@ class Outcome:
         return self.tokens / self.seconds
 
 
-def decode(machine: Machine, controller: Controller, truth: Sequence[int]) -> float:
-    """Decode this text under a controller; the seconds it took."""
-    context = [truth[0], truth[1]]
-    controller.begin(context[:1])
+def decode(machine: Machine, controller: Controller, truth: Sequence[int], n_prompt: int = 1) -> float:
+    """Decode this text behind its first `n_prompt` tokens under a controller; the seconds it took."""
+    context = list(truth[: n_prompt + 1])
+    controller.begin(context[:-1])
     started = machine.now
     while len(context) < len(truth):
         draft = list(controller.choose(context, min(31, len(truth) - len(context) - 1)).tokens)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 
 import pytest
 
 from localllm.engine.acceptance import Acceptance
 from localllm.engine.controller import Controller
 from localllm.engine.costs import CostTable, calibrate
+from localllm.engine.draft_ngram import NgramDrafter
 from localllm.engine.ledger import Ledger
 from tests.speculation import CURVES, Machine, ScriptedDrafter, best_fixed, cost, decode, simulate
 
@@ -89,6 +91,68 @@ def test_a_machine_that_slows_down_does_not_end_speculation() -> None:
     drafter.right = slow
     outcome = simulate(machine, drafter)
     assert sum(outcome.lengths[-30:]) > 200
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_what_a_copy_gained_is_not_lost_on_the_story_after_it(curve: str) -> None:
+    """A drafter that was always right for an answer, and is always wrong in the next: that answer alone is bounded."""
+    machine = Machine(CURVES[curve])
+    n = 1200
+    drafter = ScriptedDrafter(machine, TEXT[: 2 * n], lambda i: 1.0 if i < n else 0.0, 0.05, honest=False)
+    costs = CostTable(33)
+    calibrate(costs, machine.step, machine.clock, seconds=60 * machine.plain_seconds)
+    controller = Controller(costs, [drafter], clock=machine.clock)
+    decode(machine, controller, TEXT[:n])
+    ledger = controller.ledger
+    assert ledger.net_loss < 0
+    before, tokens = ledger.net_loss, ledger.tokens
+    drafter.right = lambda _: 0.0
+    decode(machine, controller, TEXT[:n])
+    stake = max(2.0 * (cost(machine.curve, 9) - 1.0), 4.0)
+    assert ledger.net_loss - before <= stake + 0.02 * (ledger.tokens - tokens)
+
+
+def test_a_draft_is_never_cut_to_a_length_that_cannot_pay() -> None:
+    """A batch of two costs three; with little to stake nothing is sent rather than that."""
+    machine = Machine(CURVES["Q8_0, a wall at two"])
+    costs = CostTable(33)
+    calibrate(costs, machine.step, machine.clock, seconds=80 * machine.plain_seconds)
+    ngram = NgramDrafter()
+    controller = Controller(costs, [ngram], clock=machine.clock, ledger=Ledger(grant=4.0))
+    text = [*range(40)] * 8
+    sent: list[int] = []
+    observe = controller.observe
+
+    def record(emitted: Sequence[int], accepted: int, drafted: int, batch: int, seconds: float) -> None:
+        sent.append(drafted)
+        observe(emitted, accepted, drafted, batch, seconds)
+
+    controller.observe = record  # type: ignore[method-assign]
+    decode(machine, controller, text)
+    assert 1 not in sent
+    assert controller.ledger.net_loss <= 1.0
+
+
+def test_an_answer_has_to_copy_before_long_drafts_are_sent_for_it() -> None:
+    """Matches were right in answers that copied; in a story that shares some phrases with its prompt they are not."""
+    machine = Machine(CURVES["F16, a wall and then flat"])
+    costs = CostTable(33)
+    calibrate(costs, machine.step, machine.clock, seconds=80 * machine.plain_seconds)
+    ngram = NgramDrafter()
+    controller = Controller(costs, [ngram], clock=machine.clock)
+    passage = [*range(1000, 1200)]
+    for _ in range(4):
+        decode(machine, controller, [*passage, *passage], n_prompt=200)
+    before, tokens = controller.ledger.net_loss, controller.ledger.tokens
+    rng = random.Random(5)
+    for _ in range(6):
+        story: list[int] = []
+        while len(story) < 160:  # every now and then six words of the prompt, and then something else
+            at = rng.randrange(190)
+            story += [*(rng.randrange(20_000, 50_000) for _ in range(24)), *passage[at : at + 6]]
+        decode(machine, controller, [*passage, *story], n_prompt=200)
+    assert before < 0
+    assert controller.ledger.net_loss - before <= 0.012 * (controller.ledger.tokens - tokens)
 
 
 def test_without_a_measured_plain_step_nothing_is_drafted() -> None:

@@ -42,6 +42,8 @@ _WORTH_A_PROBE = 0.7
 """A free draft is sent as a probe only where it promises at least this share of what it should beat."""
 _HICCUP, _STALL, _KNOWN = 1.25, 5.0, 6
 """A step is charged at most that many times what it should cost: of a size seen so often, and of others."""
+_STAKE, _LEAST_STAKE = 9, 4.0
+"""An answer may stake twice what a rejected batch of so many tokens loses, so many plain steps at least."""
 _ANSWER, _LEAST_ANSWER = 128, 32
 """Tokens expected of the first answer, and never fewer of what is left of any; one-off costs are shared out."""
 _GUESS = 0.25
@@ -90,7 +92,7 @@ class Controller:
         self._max_draft = longest if max_draft is None else min(max_draft, longest)
         self._remaining = 0
         self._since_plain = 0
-        self._draft_seconds = 0.0
+        self._draft_seconds = self._reading_seconds = 0.0
         self._source = -1
         self._n_context = 0
         self._evaluated = 0
@@ -116,9 +118,11 @@ class Controller:
         self._remaining = max(int(self._usual), _LEAST_ANSWER)
         self._unserved = 1.0
         self._evaluated = len(prompt)
+        if self.costs.known:
+            row = self.costs.row(len(prompt))
+            self.ledger.begin(max(2.0 * (row[min(_STAKE, self.costs.max_batch)] / row[1] - 1.0), _LEAST_STAKE))
         for source in self._sources:
-            source.drafted = 0
-            source.proposal, source.confidences = [], []
+            source.begin()
             if source.reader is not None:
                 source.reader.read(corpus)
             source.drafter.begin(prompt)
@@ -147,7 +151,7 @@ class Controller:
             context: Prompt and answer so far; its last token is the one about to be evaluated.
             limit: Most tokens that the caller can use.
         """
-        self._draft_seconds, self._source = 0.0, -1
+        self._draft_seconds, self._reading_seconds, self._source = 0.0, 0.0, -1
         self._n_context = len(context)
         base = max(len(context) - self._evaluated, 1)
         limit = min(limit, self._max_draft, self.costs.max_batch - base)
@@ -192,7 +196,8 @@ class Controller:
         step = min(max(seconds, 0.8 * expected), most * expected) if drafted else plain
         if not drafted and batch == 1:
             self._hiccups += 0.05 * (min(seconds / row[1], 10.0) - self._hiccups)
-        self.ledger.settle(len(emitted), len(emitted) - 1 + plain / row[1], (step + self._draft_seconds) / row[1])
+        worth, spent = len(emitted) - 1 + plain / row[1], (step + self._draft_seconds) / row[1]
+        self.ledger.settle(len(emitted), worth, spent, self._reading_seconds / row[1])
         free = accepted if self._source >= 0 and self._sources[self._source].stepwise is None else 0
         self._unserved += 0.15 * (1.0 - free / max(len(emitted), 1) - self._unserved)
         self._worth += (plain + (len(emitted) - 1) * row[1]) * self._hiccups
@@ -242,9 +247,8 @@ class Controller:
                 chances = source.acceptance.calibrated(source.confidences, wary=True)
                 source.promised = expected_accepted(chances)
                 chances[0] *= source.kept_promises()
-                k, rate = best_length(chances, row)
-                while k and not self._allowed(k, row, 0.0):
-                    k -= 1
+                # Only what the ledger could bear: a longer draft cut short may be of the very length that never pays.
+                k, rate = best_length(chances[: self._most_allowed(len(chances), row)], row)
                 rate /= _WARY_MARGIN
                 probe = rate <= to_beat and source.wait <= 0 and rate > _WORTH_A_PROBE * to_beat
                 if k and (rate > to_beat or probe):
@@ -273,8 +277,7 @@ class Controller:
         behind = drafter.lag(context)
         catching_up = max(behind - 1, 0) * (self.costs.catch_up(name) or per_token / 2)
         # Only lengths that the ledger could bear are planned with: a short draft that leads nowhere is money burnt.
-        while limit and not self._allowed(limit, row, catching_up + limit * per_token):
-            limit -= 1
+        limit = self._most_allowed(limit, row, per_token, 0.0, catching_up)
         if not limit:
             return None
         # Free drafters serve a part of the tokens; only the others will profit from what catching up costs.
@@ -322,14 +325,27 @@ class Controller:
         if behind > 8:
             reading = max(took - n * per_token, 0.1 * took)
             self.costs.observe_catch_up(name, reading / behind)
+            self._reading_seconds = reading
         elif drafter.evaluated:
             self.costs.observe_draft(name, took / drafter.evaluated)
         # Drafting is paid for now; only the target's step is still to be weighed.
-        k = best_prefix(source.acceptance.calibrated(source.confidences), row, n * per_token)
-        while k and not self._allowed(k, row, took):
-            k -= 1
+        reading = self._reading_seconds
+        n = self._most_allowed(n, row, 0.0, took - reading, reading)
+        k = best_prefix(source.acceptance.calibrated(source.confidences)[:n], row, took - reading)
         return source.proposal[:k] if k or not probe else None
 
-    def _allowed(self, k: int, row: list[float], drafting: float) -> bool:
-        """The ledger could bear it if all k draft tokens were rejected."""
-        return self.ledger.allows((row[k + 1] + drafting) / row[1] - 1.0)
+    def _most_allowed(
+        self, k: int, row: list[float], per_token: float = 0.0, drafting: float = 0.0, reading: float = 0.0
+    ) -> int:
+        """The longest draft of at most k tokens whose rejection the ledger could bear.
+
+        Args:
+            k: Tokens.
+            row: Costs of the target.
+            per_token: What drafting each token costs.
+            drafting: What drafting cost already.
+            reading: What the drafter reads first, for the good of later drafts too.
+        """
+        while k and not self.ledger.allows((row[k + 1] + k * per_token + drafting) / row[1] - 1.0, reading / row[1]):
+            k -= 1
+        return k

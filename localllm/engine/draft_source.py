@@ -13,6 +13,10 @@ _FIRST_PROBE, _LAST_PROBE = 32, 4096
 """Tokens between probes: doubled after each that promised nothing, reset by a gain."""
 _FORGIVE = 0.99
 """Per token: how fast broken promises are forgotten."""
+_DOUBT = 0.5
+"""What a match in an answer that has not copied yet is worth of one in an average answer."""
+_FADE = 0.97
+"""Per proposal: how fast it is forgotten whether the answer copies."""
 
 
 @runtime_checkable
@@ -71,10 +75,24 @@ class DraftSource:
     hoped: float = 0.0
     kept: float = 0.0
     """Tokens that the last few drafts promised, and that were accepted; both fade."""
+    expected: float = 0.0
+    followed: float = 0.0
+    """Proposals of this answer whose first token should have been right, and was, sent or not; both fade."""
+
+    def begin(self) -> None:
+        """A new answer: whether it copies has to be seen anew."""
+        self.drafted = 0
+        self.proposal, self.confidences = [], []
+        self.expected = self.followed = 0.0
 
     def kept_promises(self) -> float:
-        """At most 1: whole drafts tell what single tokens don't, that a text no longer follows its sources."""
-        return min((self.kept + 2.0) / (self.hoped + 2.0), 1.0)
+        """At most 1: whole drafts tell what single tokens don't, that a text no longer follows its sources.
+
+        How often matches were right is an average over answers that copy and answers that don't. So an answer counts
+        as one that doesn't until a few matches, which cost nothing to watch, were right.
+        """
+        kept = (self.kept + 2.0) / (self.hoped + 2.0)
+        return min(kept, (self.followed + _DOUBT) / (self.expected + 1.0), 1.0)
 
     def note_sent(self, drafted: int, accepted: int) -> None:
         """A draft was sent to the target."""
@@ -96,6 +114,10 @@ class DraftSource:
     def score(self, emitted: Sequence[int]) -> None:
         """Compare the proposal with the target's own tokens, whether or not it was sent: each is a free trial."""
         done = 0
+        if emitted and self.proposal and self.stepwise is None:
+            chance = self.acceptance.calibrated(self.confidences[:1])[0]
+            self.expected = self.expected * _FADE + chance
+            self.followed = self.followed * _FADE + (self.proposal[0] == emitted[0])
         for token in emitted:
             if done == len(self.proposal):
                 break

@@ -7,7 +7,8 @@ Hence, with costs as estimated,
 
     total loss <= share * tokens + the grant at the start
 
-whatever the drafters do, and gains can be gambled away only up to `cap`.
+whatever the drafters do, and gains can be gambled away only up to `cap`. That is a bound over many answers. Within one
+answer only its own gains and an allowance may be staked, so that what a copy gained is not lost on the story after it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Ledger:
     gained: float = 0.0
     tokens: int = 0
     """Tokens emitted, plain ones included."""
+    room: float = math.inf
+    """What is left to stake in this answer."""
 
     def __post_init__(self) -> None:
         if math.isnan(self.balance):
@@ -41,17 +44,27 @@ class Ledger:
         """Plain steps lost to speculation so far; negative where it gained."""
         return self.lost - self.gained
 
-    def allows(self, risk: float) -> bool:
-        """True where a step that loses `risk` plain steps at worst may be tried: half the balance, never all of it."""
-        return 2.0 * risk <= self.balance
+    def begin(self, allowance: float) -> None:
+        """A new answer starts: of the balance it may stake so much before it has gained anything itself."""
+        self.room = min(max(self.balance, 0.0), allowance)
 
-    def settle(self, tokens: int, worth: float, spent: float) -> None:
+    def allows(self, risk: float, investment: float = 0.0) -> bool:
+        """True where a step that loses `risk` plain steps at worst may be tried: half the balance, never all of it.
+
+        Args:
+            risk: What it would lose.
+            investment: What it takes beside, once, for the good of later steps; the answer's allowance is not for that.
+        """
+        return 2.0 * (risk + investment) <= self.balance and 2.0 * risk <= self.room
+
+    def settle(self, tokens: int, worth: float, spent: float, invested: float = 0.0) -> None:
         """A step is over.
 
         Args:
             tokens: What it emitted.
             worth: What plain decoding would have taken for them, in plain steps.
             spent: What the step took, drafting included.
+            invested: The part of it that was no loss of this step.
         """
         gain = worth - spent
         if gain < 0:
@@ -60,3 +73,4 @@ class Ledger:
             self.gained += gain
         self.tokens += tokens
         self.balance = min(self.cap, self.balance + self.share * tokens + gain)
+        self.room = min(self.cap, self.room + self.share * tokens + gain + invested)
