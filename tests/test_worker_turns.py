@@ -16,7 +16,7 @@ from localllm.engine.wire import Sender, receive, unpack_event
 from localllm.engine.worker import Flag, Worker
 from localllm.engine.worker_process import WorkerProcess
 from localllm.errors import ModelNotFound
-from localllm.events import FinishReason, Stats
+from localllm.events import FinishReason, Prefilling, Stats
 
 
 @dataclass
@@ -145,6 +145,40 @@ def test_idle_work_is_stopped_while_it_runs_and_never_started_beside_an_answer()
     assert (last[1], last[3]) == (0, 0)
     assert reasons(last) == {2: FinishReason.STOP}
     assert engine.aborted == ["idle"]
+
+
+def test_the_first_token_goes_at_once_with_the_end_of_the_prefill_and_quick_ones_go_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("localllm.engine.worker._GATHER", 60.0)
+
+    class Quick(Evaluator):
+        def stream(self, name: str, flag: Flag) -> Iterator[Any]:
+            yield Prefilling(0, 5)
+            yield Prefilling(5, 5)
+            for i in range(4):
+                yield TokenEvent(f"{i} ", (i,))
+            yield TokenEvent("drafted", (8, 9), True)
+            yield GenerationDone(FinishReason.STOP, Stats())
+
+    desk = Desk(Quick())
+    sent: list[list[Any]] = []
+    send = desk.sender.send
+
+    def note(*messages: Any) -> None:
+        sent.append([unpack_event(value) for _, _, value in messages])
+        send(*messages)
+
+    monkeypatch.setattr(desk.sender, "send", note)
+    desk.ask(1, "a")
+    desk.work()
+    done = GenerationDone(FinishReason.STOP, Stats())
+    assert sent == [
+        [Prefilling(0, 5)],
+        [Prefilling(5, 5), TokenEvent("0 ", (0,))],
+        [TokenEvent("1 2 3 ", (1, 2, 3)), TokenEvent("drafted", (8, 9), True), done],
+        [None],
+    ]
 
 
 def test_what_is_said_to_a_worker_that_was_closed_reaches_no_other_file(tmp_path: Path) -> None:
