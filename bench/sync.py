@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import statistics
 import tempfile
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.pairs import RESULTS, machine
 from localllm.engine.embedder_process import EmbedderProcess
 from localllm.rag.index import Library
 from localllm.rag.progress import Summary
@@ -105,7 +105,7 @@ def no_op(n_files: int, n_pairs: int) -> dict[str, Any]:
     }
 
 
-def throughput(path: Path, n_files: int, rounds: int = 3) -> dict[str, Any]:
+def throughput(path: Path, n_files: int, rounds: int) -> dict[str, Any]:
     """Whole indexing (walk, read, cut, store, embed) against the bare embedder on the same chunks, in turns."""
     embedder = EmbedderProcess(path, Path(tempfile.gettempdir()) / "bench-embedder.log")
     embedder.embed(["warm up"])
@@ -167,26 +167,30 @@ class _NoVectors:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--files", type=int, default=10_000, help="0 leaves this part out")
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--embedder", type=Path)
     parser.add_argument("--embed-files", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    result: dict[str, Any] = {"machine": platform.platform(), "no_op": no_op(options.files, options.pairs)}
-    row = result["no_op"]
-    print(f"{row['files']:,} files, first sync {row['first_sync_seconds']:.1f} s")
-    print(f"{'bare walk':<24} {row['walk_ms']:8.1f} ms")
-    print(f"{'sync, nothing new':<24} {row['sync_ms']:8.1f} ms   {row['ratio']:.2f} times the walk", end="")
-    print(f"   (middle half {row['ratio_low']:.2f} to {row['ratio_high']:.2f}; target at most 5)")
-    print(f"{'the file opened too':<24} {row['with_opening_ms']:8.1f} ms")
+    path = RESULTS / "sync.json"
+    result: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    result["machine"] = machine()  # a run of one part keeps the other
+    if options.files:
+        result["no_op"] = row = no_op(options.files, options.pairs)
+        print(f"{row['files']:,} files, first sync {row['first_sync_seconds']:.1f} s")
+        print(f"{'bare walk':<24} {row['walk_ms']:8.1f} ms")
+        print(f"{'sync, nothing new':<24} {row['sync_ms']:8.1f} ms   {row['ratio']:.2f} times the walk", end="")
+        print(f"   (middle half {row['ratio_low']:.2f} to {row['ratio_high']:.2f}; target at most 5)")
+        print(f"{'the file opened too':<24} {row['with_opening_ms']:8.1f} ms")
     if options.embedder:
-        result["throughput"] = rate = throughput(options.embedder, options.embed_files)
+        result["throughput"] = rate = throughput(options.embedder, options.embed_files, options.rounds)
         print(f"{rate['chunks']:,} chunks, {rate['tokens']:,} tokens")
         print(f"bare embedder {rate['bare_tokens_per_second']:8,.0f} tokens/s")
         print(f"indexing      {rate['indexing_tokens_per_second']:8,.0f} tokens/s   {rate['share']:.2f}; target 0.9")
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / "sync.json").write_text(json.dumps(result, indent=1) + "\n")
+        print("shares " + ", ".join(f"{share:.3f}" for share in rate["shares"]))
+    RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
