@@ -6,42 +6,44 @@ import re
 from collections.abc import Callable
 from difflib import SequenceMatcher
 
+from localllm.rag.prompting import clean
+
+Place = Callable[[int, int], tuple[int, int]]
 _WORD = re.compile(r"\S+")
 
 
-def aligned(original: str, changed: str) -> Callable[[int, int], tuple[int, int]]:
+def aligned(original: str, changed: str) -> Place:
     """A function from spans of `changed` to spans of `original`.
 
-    Words that both texts hold in the same order are matched; a span that ends inside a changed word takes in the whole
-    of what that word was. Equal texts cost nothing.
+    Exact where the two differ in white space and in characters that nobody sees, as after cleaning. Where words were
+    replaced (by a rule that hides addresses, say) a span that ends inside such a stretch takes in the whole of it.
     """
     if original == changed:
         return lambda start, end: (start, end)
-    old, new = list(_WORD.finditer(original)), list(_WORD.finditer(changed))
-    matcher = SequenceMatcher(None, [m[0] for m in old], [m[0] for m in new], autojunk=False)
-    begins: list[tuple[int, int]] = []
-    """For each word of `changed`: the span of the words in `original` that it stands for."""
+    old = [(i, i + 1) for i, c in enumerate(original) if _seen(c)]
+    new = [(i, i + 1) for i, c in enumerate(changed) if _seen(c)]
+    if len(old) == len(new) and all(original[a] == changed[b] for (a, _), (b, _) in zip(old, new, strict=True)):
+        return _placed(new, old)
+    old, new = ([m.span() for m in _WORD.finditer(text)] for text in (original, changed))
+    matcher = SequenceMatcher(
+        None, [clean(original[a:b]) for a, b in old], [clean(changed[a:b]) for a, b in new], autojunk=False
+    )
+    stood = []
     for _, i1, i2, j1, j2 in matcher.get_opcodes():
         for j in range(j1, j2):
-            if i2 - i1 == j2 - j1:
-                begins.append(old[i1 + j - j1].span())
-            elif i1 < i2:
-                begins.append((old[i1].start(), old[i2 - 1].end()))
-            else:
-                at = old[i1 - 1].end() if i1 else 0
-                begins.append((at, at))
-    same = [original[slice(*b)] == m[0] for b, m in zip(begins, new, strict=True)]
+            at = old[i1 - 1][1] if i1 else 0
+            same = i2 - i1 == j2 - j1
+            stood.append(old[i1 + j - j1] if same else (old[i1][0], old[i2 - 1][1]) if i1 < i2 else (at, at))
+    return _placed(new, stood)
 
+
+def _placed(new: list[tuple[int, int]], stood: list[tuple[int, int]]) -> Place:
     def place(start: int, end: int) -> tuple[int, int]:
-        inside = [j for j, m in enumerate(new) if m.start() < end and m.end() > start]
-        if not inside:
-            return (0, 0)
-        first, last = inside[0], inside[-1]
-        a, b = begins[first][0], begins[last][1]
-        if same[first]:
-            a += max(0, start - new[first].start())
-        if same[last]:
-            b -= max(0, new[last].end() - end)
-        return a, max(a, b)
+        inside = [j for j, (a, b) in enumerate(new) if a < end and b > start]
+        return (stood[inside[0]][0], max(stood[inside[0]][0], stood[inside[-1]][1])) if inside else (0, 0)
 
     return place
+
+
+def _seen(c: str) -> bool:
+    return not c.isspace() and clean(c) != ""

@@ -50,7 +50,7 @@ class Thresholds:
             return True
         share = 0.5 if whole else 1.0
         if found.best_cosine is not None:
-            return found.best_cosine < self.sure and relevance(found) < self.relevance * share
+            return found.best_cosine < self.sure * share and relevance(found) < self.relevance * share
         return found.best_coverage < self.coverage * share
 
 
