@@ -24,7 +24,7 @@ from localllm.rules.checks.catalogue import kinds
 from localllm.rules.outcome import Context
 from localllm.rules.ruleset import Rule
 from localllm.rules.verdict import judge
-from tests.byte_vocabulary import N_VOCAB, ByteBackend, ByteVocabulary, random_schema
+from tests.byte_vocabulary import END, N_VOCAB, ByteBackend, ByteVocabulary, random_schema
 from tests.fake_backend import ScriptedController
 
 SOAK = bool(os.environ.get("LOCALLLM_SOAK"))
@@ -161,7 +161,7 @@ def test_a_short_answer_is_left_as_the_model_wrote_it() -> None:
     class Script(ByteBackend):
         def _logits(self, held: Sequence[int]) -> NDArray[np.float32]:
             row = np.zeros(N_VOCAB, np.float32)
-            row[wanted[len(held) - 1] if len(held) <= len(wanted) else 261] = 9
+            row[wanted[len(held) - 1] if len(held) <= len(wanted) else END] = 9
             return row
 
     wanted = b'{"title": "A", "summary": "The pump leaks; a seal is worn. It was replaced.", "advice": "None."}'
@@ -175,3 +175,23 @@ def test_without_closing_nothing_is_shortened() -> None:
     assert done.reason is FinishReason.LENGTH
     assert len(text) == 120
     assert verdict(LETTER, text, done.reason) is RuleState.TRUNCATED
+
+
+@pytest.mark.slow
+def test_the_way_out_behind_a_token_is_the_one_that_is_known_once_it_is_committed() -> None:
+    known = 0
+    for seed in range(RUNS // 2):
+        rng = random.Random(seed)
+        matcher = compile_constraint(ConstraintSpec("json_schema", json.dumps(random_schema(rng))), VOCABULARY)
+        for _ in range(rng.randrange(30)):
+            legal = [int(t) for t in matcher.mask().nonzero()[0] if t != END]
+            if not legal:
+                break
+            token = rng.choice(legal)
+            way = matcher.closing_after(token, 120) if rng.random() < 0.7 else None
+            matcher.commit((token,))
+            if way is not None:
+                known += 1
+                assert matcher.closing(120) == ([] if matcher.accepting else way), seed
+                assert matcher.accepting or matcher.legal_prefix([*way, END]) == len(way) + 1, seed
+    assert known > RUNS

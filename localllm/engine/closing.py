@@ -13,6 +13,7 @@ _CLOSERS = set(b'"}])')
 _VALUES = (b"0", b"1", b'""', b"[]", b"{}", b"null", b"false", b"true")
 _FREE = 1_000
 """More legal tokens than this mean free text (the inside of a string, say), not punctuation."""
+_BLOCK = 512
 _WIDTH, _BRANCH, _MASKS = 6, 8, 150
 """Width of the second search, tokens tried per position, and masks it may compute in all."""
 
@@ -137,7 +138,13 @@ def _candidates(
     allowed = np.unpackbits(packed, count=len(closing_order.text), bitorder="little").view(np.bool_)
     free = int(np.count_nonzero(allowed)) > min(_FREE, len(allowed) // 4)
     order = closing_order.structure if not free else closing_order.text if quoted else closing_order.quotes
-    found = order[allowed[order]][: n + 1].tolist()
+    found: list[int] = []
+    for start in range(0, len(order), _BLOCK):  # the best mostly stand in the first block
+        block = order[start : start + _BLOCK]
+        found += block[allowed[block]].tolist()
+        if len(found) > n:
+            break
+    del found[n + 1 :]
     if len(path) >= 2 and path[-1] == path[-2] and len(found) > 1 and found[0] == path[-1]:
         found = [*found[1:], found[0]]  # the same token a third time gets nowhere in most grammars
     return found[:n], free

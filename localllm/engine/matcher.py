@@ -14,7 +14,11 @@ from localllm.engine.vocabulary import GrammarVocabulary
 from localllm.errors import ConstraintRefused
 
 _SEARCH_EVERY = 12
-"""Tokens until a search for an end is tried again that found none: it costs as much as several tokens."""
+"""Tokens until a search for an end is tried again that found none, and twice as many after each that finds none: a
+search costs as much as several tokens."""
+
+_MOST_SKIPPED = 16
+"""Tokens of a way out that the model may have replaced by its own."""
 
 _MAX_CLOSER = 400
 """Tokens that closers may take."""
@@ -47,10 +51,11 @@ class GrammarMatcher:
         self._committed = 0
         self._search_again = 0
         self._searched = 0
+        self._patience = _SEARCH_EVERY
         self._wish_again = 0
         self._way: list[int] | None = None
-        self._way_at = 0
-        """Committed tokens when the way out was last known to be one."""
+        self._behind = b""
+        """What was committed since the way out was known to be one."""
         self._next: tuple[int, list[int]] | None = None
         """A token that may be committed next, and the way out behind it."""
 
@@ -80,14 +85,16 @@ class GrammarMatcher:
         if not tokens:
             return
         ids = [int(t) for t in tokens]
+        ahead = ids
         if self._next is not None and ids[0] == self._next[0]:
-            self._way, self._way_at, ahead = self._next[1], self._committed + 1, ids[1:]
-        else:
-            ahead = ids
+            self._way, self._behind, ahead = self._next[1], b"", ids[1:]
         self._next = None
         self._committed += len(ids)
-        if self._way is not None and self._way[: len(ahead)] == ahead:
-            self._way, self._way_at = self._way[len(ahead) :], self._committed
+        if self._way is not None:
+            if not self._behind and self._way[: len(ahead)] == ahead:
+                self._way = self._way[len(ahead) :]
+            else:
+                self._behind += self.vocabulary.bytes_of(ahead)
         if self._ending:
             follows = self._ending[: len(ids)] == ids
             self._ending = self._ending[len(ids) :] if follows else []
@@ -139,9 +146,10 @@ class GrammarMatcher:
             return None
         way = self._search(self._raw, limit)
         if way is None:
-            self._search_again, self._searched = self._committed + _SEARCH_EVERY, limit
+            self._search_again, self._searched = self._committed + self._patience, limit
+            self._patience *= 2
             return None
-        self._way, self._way_at = way, self._committed
+        self._way, self._behind, self._patience = way, b"", _SEARCH_EVERY
         return list(way)
 
     def closing_after(self, token: int, limit: int) -> list[int] | None:
@@ -150,11 +158,8 @@ class GrammarMatcher:
             rest = self._ending[1:] if self._ending[0] == token else None
             return rest if rest is not None and len(rest) <= limit else None
         way = [] if self.accepting else self._known_way()
-        if way and way[0] == token:
-            found: list[int] | None = way[1:]
-        elif way is not None and self._leads_to_end([token, *way]):
-            found = list(way)
-        else:
+        found = None if way is None else self._rest_of(way, self.vocabulary.bytes_of((token,)), (token,))
+        if found is None:
             copy = self._raw.deep_copy()
             if not copy.consume_tokens([token]):
                 return None
@@ -170,11 +175,32 @@ class GrammarMatcher:
         return ids[0] if len(ids) == 1 else None
 
     def _known_way(self) -> list[int] | None:
-        """The way out that was found before, if it is still one: inside a string, say, it mostly is."""
-        if self._way is not None and self._way_at != self._committed:
-            self._way = self._way if self._leads_to_end(self._way) else None
-            self._way_at = self._committed
+        """The way out that was found before, as far as it is still to go; None where it leads nowhere any more."""
+        if self._way is not None and self._behind:
+            self._way, self._behind = self._rest_of(self._way, self._behind), b""
         return self._way
+
+    def _rest_of(self, way: list[int], written: bytes, tokens: Sequence[int] = ()) -> list[int] | None:
+        """What of a way out remains once `written` was written, which may stand on it or not.
+
+        `tokens` are those of `written` that are not committed yet. Inside a string, say, the whole way remains; behind
+        a value that the model chose, the way behind the value that the search chose.
+        """
+        at = 0
+        for i, token in enumerate(way):
+            piece = self.vocabulary.bytes_of((token,))
+            if at == len(written) or not (written.startswith(piece, at) or piece.startswith(written[at:])):
+                break
+            if at + len(piece) > len(written):
+                rest = [*self.vocabulary.ids_of(piece[len(written) - at :]), *way[i + 1 :]]
+                if self._leads_to_end([*tokens, *rest]):
+                    return rest
+                break
+            at += len(piece)
+        for skipped in range(min(len(way), _MOST_SKIPPED) + 1):
+            if self._leads_to_end([*tokens, *way[skipped:]]):
+                return way[skipped:]
+        return None
 
     def _leads_to_end(self, tokens: list[int]) -> bool:
         return bool(self._raw.validate_tokens([*tokens, self._end]) == len(tokens) + 1)
