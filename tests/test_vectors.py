@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,3 +185,43 @@ def test_dead_rows_are_never_found(n: int, dead: int, k: int, seed: int) -> None
 def test_top_takes_the_largest_in_order(values: list[float], k: int) -> None:
     scores = np.array(values, np.float32)
     assert scores[top(scores, k)].tolist() == sorted(values, reverse=True)[:k]
+
+
+@pytest.mark.parametrize("budget", [1 << 30, 0])
+def test_what_another_process_drops_while_vectors_are_loaded_harms_nothing(
+    library: Library, tmp_path: Path, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m = model(library)
+    rows = add(library, "a.txt", 30, 1, m)
+    add(library, "b.txt", 20, 2, m)
+    load = Library.vectors
+
+    def dropped_meanwhile(here: Library, model_id: int) -> Iterator[tuple[int, bytes]]:
+        with Library(here.path) as process:
+            process.delete_documents([2])
+        return load(here, model_id)
+
+    cache = VectorCache(budget=budget, cache_folder=tmp_path / "cache")
+    with monkeypatch.context() as patch:
+        patch.setattr(Library, "vectors", dropped_meanwhile)
+        assert len(cache.get(library, m, DIM)) == 50
+    vectors = cache.get(library, m, DIM)
+    assert len(vectors) == 30
+    assert vectors.nearest(rows[3], 1).ids.tolist() == [library.chunks_of(1)[3].id]
+
+
+def test_reading_all_vectors_sorts_nothing_in_memory(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's own plan held every vector of a library before it gave the first."""
+    m = model(library)
+    add(library, "a.txt", 20, 1, m)
+    plans: list[str] = []
+    stream = Library.stream
+
+    def explained(here: Library, sql: str, values: tuple[int]) -> Iterator[Any]:
+        plans.extend(row["detail"] for row in here.query(f"EXPLAIN QUERY PLAN {sql}", values))
+        return stream(here, sql, values)
+
+    monkeypatch.setattr(Library, "stream", explained)
+    assert len(list(library.vectors(m))) == 20
+    assert len(plans) > 1
+    assert not any("TEMP B-TREE" in plan for plan in plans)

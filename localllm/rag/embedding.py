@@ -123,7 +123,7 @@ def reembed(
         if cancel is not None and cancel.is_set():
             raise Cancelled
 
-    with lease.hold(library) as held:
+    with lease.hold(library) as held, library.large_cache():
         library.mark_open(True)
         try:
             model = library.model(

@@ -102,6 +102,29 @@ class Library:
     # ---- reading and writing ----------------------------------------------------------------------------------------
 
     @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read in the body of a `with` is one state of the file, whatever another process writes meanwhile."""
+        with self._lock:
+            if self._db.in_transaction:
+                yield
+                return
+            self.query("BEGIN")
+            try:
+                yield
+            finally:
+                self._db.rollback()
+
+    @contextmanager
+    def large_cache(self) -> Iterator[None]:
+        """Four times the pages are held in the body of a `with`: for much writing. Given back at its end."""
+        self.query(f"PRAGMA cache_size = -{4 * opening.CACHE_KIB}")
+        try:
+            yield
+        finally:
+            self.query(f"PRAGMA cache_size = -{opening.CACHE_KIB}")
+            self.query("PRAGMA shrink_memory")
+
+    @contextmanager
     def stoppable(self, cancel: Cancel | None) -> Iterator[None]:
         """Long statements in the body of a `with` end when `cancel` is set; those of other threads go on.
 

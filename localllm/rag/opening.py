@@ -16,6 +16,8 @@ from localllm.rag.progress import Cancelled
 from localllm.settings import private_folder
 
 BUSY_SECONDS = 30.0
+CACHE_KIB = 16 << 10
+"""Of pages that SQLite holds; the system's own cache has the others."""
 
 
 def connect(path: Path, *, create: bool) -> sqlite3.Connection:
@@ -47,7 +49,7 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         schema.migrate(connection)
     except BaseException:
         connection.close()

@@ -115,14 +115,15 @@ def put_vectors(library: Library, model_id: int, vectors: Iterable[tuple[bytes, 
         count_change(db)
 
 
-def vectors(library: Library, model_id: int) -> Iterator[tuple[int, int, bytes]]:
-    """(chunk id, document id, float16 blob) of every chunk that has a vector, by chunk id."""
+def vectors(library: Library, model_id: int) -> Iterator[tuple[int, bytes]]:
+    """(chunk id, float16 blob) of every chunk that has a vector, by chunk id."""
+    # CROSS JOIN: chunks go first, in their order. Left to itself SQLite sorts all the vectors in memory.
     rows = library.stream(
-        "SELECT c.id, c.document_id, e.vec FROM chunks c "
-        "JOIN embeddings e ON e.model_id = ? AND e.chunk_sha256 = c.sha256 ORDER BY c.id",
+        "SELECT c.id, e.vec FROM chunks c CROSS JOIN embeddings e "
+        "ON e.model_id = ? AND e.chunk_sha256 = c.sha256 ORDER BY c.id",
         (model_id,),
     )
-    yield from ((row[0], row[1], row[2]) for row in rows)
+    yield from ((row[0], row[1]) for row in rows)
 
 
 def purge_vectors(library: Library, keep_model: int | None = None) -> int:

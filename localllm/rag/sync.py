@@ -63,7 +63,7 @@ def sync(
     started, summary = time.monotonic(), Summary()
     own_reader = reader or ReaderProcess()
     try:
-        with lease.hold(library) as held:
+        with lease.hold(library) as held, library.large_cache():
             run = _Run(library, embedder, cancel, deep, own_reader, held, summary)
             try:
                 for root in library.roots() if roots is None else roots:

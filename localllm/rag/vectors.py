@@ -204,20 +204,16 @@ class Vectors:
             self._segments[1] = _Segment(InMemory(ids[order], rows[order]))
 
     def _load(self, library: Library) -> None:
-        base: InMemory | PackedVectors
-        n = int(library.query(_COUNT, (self._model_id,))[0][0])
-        if n * self.dim * 4 > self._budget and self._cache_folder is not None:
-            base = self._pack(library, n, self._cache_folder)
-        else:
-            batches = list(self._batches(library))
-            ids = np.concatenate([np.empty(0, np.int64), *(i for i, _ in batches)])
-            rows = np.empty((len(ids), self.dim), np.float32)
-            at = 0
-            while batches:  # each float16 batch is let go as soon as it is copied
-                _, some = batches.pop(0)
-                rows[at : at + len(some)] = some
-                at += len(some)
-            base = InMemory(ids, rows)
+        with library.snapshot():
+            n = int(library.query(_COUNT, (self._model_id,))[0][0])
+            if n * self.dim * 4 > self._budget and self._cache_folder is not None:
+                base: InMemory | PackedVectors = self._pack(library, n, self._cache_folder)
+            else:
+                ids, rows, at = np.empty(n, np.int64), np.empty((n, self.dim), np.float32), 0
+                for some_ids, some in self._batches(library):
+                    ids[at : at + len(some)], rows[at : at + len(some)] = some_ids, some
+                    at += len(some)
+                base = InMemory(ids, rows)
         self._segments = [_Segment(base), _Segment(_no_vectors(self.dim))]
 
     def _pack(self, library: Library, n: int, folder: Path) -> PackedVectors:
@@ -238,7 +234,7 @@ class Vectors:
 
     def _batches(self, library: Library) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
         rows = library.vectors(self._model_id)
-        while some := [(i, blob) for i, _, blob in islice(rows, _BATCH)]:
+        while some := list(islice(rows, _BATCH)):
             yield self._unpack(some)
 
     def _fetch(self, library: Library, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -291,6 +287,6 @@ def _no_vectors(dim: int) -> InMemory:
 
 
 def _chunk_ids(library: Library) -> NDArray[np.int64]:
-    ids = np.fromiter((row[0] for row in library.query("SELECT id FROM chunks")), np.int64)
+    ids = np.fromiter((row[0] for row in library.stream("SELECT id FROM chunks")), np.int64)
     ids.sort()
     return ids

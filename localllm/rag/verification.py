@@ -42,15 +42,12 @@ def verify(library: Library) -> list[str]:
 def _content_faults(library: Library) -> list[str]:
     faults: list[str] = []
     bad: list[int] = []
-    library.query("BEGIN")  # one state of the file, whatever another process writes meanwhile
-    try:
+    with library.snapshot():
         for document in library.documents():
             if found := _document_faults(library, document):
                 faults += [f"{document.source}: {fault}" for fault in found]
                 bad.append(document.id)
         faults += _leftovers(library)
-    finally:
-        library.query("ROLLBACK")
     if bad and not library.read_only:
         library.read_again(bad)
     return faults
