@@ -19,7 +19,7 @@ FULL = Status(info=INFO, stats=STATS, context_used=812, offline=True)
 
 def test_everything_is_said_where_there_is_room() -> None:
     assert line_of(FULL, 200).plain == (
-        "SmolLM2-135M-Instruct Q4_1 · CPU 2 threads · 198 tok/s (1.3x, n-gram 62 %) · first token 0.1 s"
+        "SmolLM2-135M-Instruct Q4_1 · CPU 2 threads · 198 tok/s · 1.3x by n-gram 62 % · first token 0.1 s"
         " · context ▓░░░░░░░ 812/8,192 · offline"
     )
 

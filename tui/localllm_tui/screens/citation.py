@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import ClassVar
@@ -116,7 +117,10 @@ def facts(passage: Passage | None, citations: Sequence[Citation]) -> Content:
         place = f"page {passage.page}" if passage.page else f"line {passage.line}"
         words = [clean_line(passage.heading)] if passage.heading else []
         parts.append(Content.styled(", ".join([*words, place, f"score {passage.score:.2f}"]), MUTED))
-    parts += [Content.styled(*STATES[citation.state]) for citation in citations]
+    counts = Counter(citation.state for citation in citations)
+    for state, (word, style) in STATES.items():
+        if counts[state]:
+            parts.append(Content.styled(word if counts[state] == 1 else f"{word} {counts[state]} times", style))
     if not citations:
         parts.append(Content.styled("not used in the answer", MUTED))
     return Content("   ").join(parts)

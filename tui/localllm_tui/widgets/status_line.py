@@ -64,12 +64,13 @@ def parts_of(status: Status) -> list[tuple[int, str, str]]:
     stats = status.stats
     speed = status.live_speed or (stats.decode_tokens_per_second if stats else 0.0)
     if speed:
-        extra = ""
+        parts.append((6, f"{speed:,.0f} tok/s", ""))
         if stats is not None and not status.live_speed and stats.speculation.drafted:
             spec = stats.speculation
             name = "n-gram" if spec.drafter == "ngram" else spec.drafter or "draft"
-            extra = f" ({spec.speedup:.1f}x, {clean_line(name)} {spec.acceptance_rate:.0%})".replace("%", " %")
-        parts.append((6, f"{speed:,.0f} tok/s{extra}", ""))
+            parts.append(
+                (3, f"{spec.speedup:.1f}x by {clean_line(name)} {spec.acceptance_rate:.0%}".replace("%", " %"), "")
+            )
     if stats is not None and not status.live_speed and stats.first_token_seconds:
         parts.append((2, f"first token {stats.first_token_seconds:.1f} s", MUTED))
     n_ctx = info.n_ctx if info is not None else 0
@@ -120,4 +121,4 @@ class StatusLine(Static):
         self._draw()
 
     def _draw(self) -> None:
-        self.update(line_of(self.status, max(1, self.size.width or 80)))
+        self.update(line_of(self.status, max(1, self.size.width or 80)), layout=False)  # one row, whatever it says
