@@ -34,6 +34,8 @@ from tests.speculation import CURVES, Machine
 
 DRAFT_PRICE, READ_PRICE = 0.2, 0.08
 """Of a drafted token and of one that is only read, in plain steps: the starter against the synthetic target."""
+CONTROL = 17
+"""The starter's first tokens are its control tokens."""
 Prediction = tuple[int, float]
 
 
@@ -142,7 +144,7 @@ def replay(
     machine = Machine(CURVES[curve], noise=0.03)
     costs = CostTable(33)
     calibrate(costs, machine.step, machine.clock, seconds=60 * machine.plain_seconds)
-    ngram, model = NgramDrafter(), ReplayDrafter(machine)
+    ngram, model = NgramDrafter(range(CONTROL)), ReplayDrafter(machine)
     drafters: list[Drafter] = [ngram]
     acceptance: dict[str, Acceptance] = {}
     if quality != "none":

@@ -110,7 +110,7 @@ class ScriptedController:
         self.steps: list[tuple[list[int], int, int, int]] = []
         self.prompts: list[list[int]] = []
 
-    def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = ()) -> None:
+    def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = (), drawn: bool = False) -> None:
         self.prompts.append(list(prompt))
 
     def choose(self, context: Sequence[int], limit: int) -> Draft:

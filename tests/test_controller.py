@@ -133,6 +133,23 @@ def test_a_draft_is_never_cut_to_a_length_that_cannot_pay() -> None:
     assert controller.ledger.net_loss <= 1.0
 
 
+def test_what_was_learned_at_temperature_0_is_not_believed_of_answers_that_are_drawn() -> None:
+    machine = Machine(CURVES["Q4_0, repacked"])
+    drafter = ScriptedDrafter(machine, TEXT[:600], lambda _: 1.0, 0.1, honest=False)
+    costs = CostTable(33)
+    calibrate(costs, machine.step, machine.clock, seconds=60 * machine.plain_seconds)
+    controller = Controller(costs, [drafter], clock=machine.clock)
+    decode(machine, controller, TEXT[:600])
+    source = controller._sources[0]
+    greedy = source.acceptance.lately()
+    assert greedy > 0.95
+    controller.begin(TEXT[:1], drawn=True)
+    assert source.acceptance.lately() < 0.7
+    controller.begin(TEXT[:1])
+    assert source.acceptance.lately() == greedy
+    assert set(controller.acceptance) == {"scripted", "scripted (drawn)"}
+
+
 def test_an_answer_has_to_copy_before_long_drafts_are_sent_for_it() -> None:
     """Matches were right in answers that copied; in a story that shares some phrases with its prompt they are not."""
     machine = Machine(CURVES["F16, a wall and then flat"])

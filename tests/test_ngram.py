@@ -126,3 +126,14 @@ def test_every_draft_stands_in_the_text_behind_the_same_two_tokens(
             seen = [*context, *draft]
             end, start = context[-2:], seen[len(context) - 2 : len(context) + 1]
             assert any(seen[i : i + 2] == end and seen[i + 2] == start[2] for i in range(len(context) - 2))
+
+
+def test_no_draft_runs_into_the_marks_between_messages() -> None:
+    """What follows the last word of a question in the prompt is the end of the message, never a part of the answer."""
+    end = 2
+    drafter = NgramDrafter({1, end})
+    prompt = [1, 10, 11, 12, 13, 14, 15, end, 1, 20]
+    drafter.begin(prompt)
+    assert drafter.propose([*prompt, 11, 12, 13], 8) == [14, 15]
+    assert drafter.propose([*prompt, 11, 12, 13, 14, 15], 8) == []
+    assert not drafter.confidence()

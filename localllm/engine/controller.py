@@ -85,6 +85,7 @@ class Controller:
                 self.acceptance.setdefault(d.name, Acceptance()),
                 d if isinstance(d, StepwiseDrafter) else None,
                 d if isinstance(d, Reader) else None,
+                self.acceptance.setdefault(f"{d.name} (drawn)", Acceptance()),
             )
             for d in drafters
         ]
@@ -110,8 +111,14 @@ class Controller:
 
     # ---- one answer ----------------------------------------------------------------------------------------------
 
-    def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = ()) -> None:
-        """A new answer starts behind `prompt`; `corpus` holds token ids of texts that it may copy from."""
+    def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = (), drawn: bool = False) -> None:
+        """A new answer starts behind `prompt`.
+
+        Args:
+            prompt: Its token ids.
+            corpus: Token ids of texts that it may copy from.
+            drawn: Its tokens are drawn, not the likeliest ones: they are harder to guess.
+        """
         if self._emitted:
             self._usual += 0.2 * (self._emitted - self._usual)
         self._reset_counts()
@@ -122,7 +129,7 @@ class Controller:
             row = self.costs.row(len(prompt))
             self.ledger.begin(max(2.0 * (row[min(_STAKE, self.costs.max_batch)] / row[1] - 1.0), _LEAST_STAKE))
         for source in self._sources:
-            source.begin()
+            source.begin(drawn)
             if source.reader is not None:
                 source.reader.read(corpus)
             source.drafter.begin(prompt)

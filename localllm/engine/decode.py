@@ -200,7 +200,7 @@ class Generation:
             if done < self._n_new:
                 yield Prefilling(done, self._n_new)
         if self._controller is not None:
-            self._controller.begin(prompt, self._job.corpus)
+            self._controller.begin(prompt, self._job.corpus, not self._sampler.greedy)
 
     def _over(self) -> bool:
         return self._reason is not None

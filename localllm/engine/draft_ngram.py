@@ -8,7 +8,7 @@ the text is. (See also the n-gram types of llama.cpp, and SuffixDecoding, arXiv 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 ORDERS = (12, 6, 4, 3, 2)
 """Lengths of the n-grams in the index, tried from the longest."""
@@ -33,11 +33,16 @@ class NgramDrafter:
 
     Its confidence in a token is how often a match of that length into that kind of text was right, learned as it goes
     and free of charge: every token of an answer tells whether the match before it would have been right.
+
+    Args:
+        never: Tokens that no draft contains, such as the marks between the messages of a chat: the prompt is full of
+            them, and what follows a word at the end of a question there never follows it in an answer.
     """
 
     name = "ngram"
 
-    def __init__(self) -> None:
+    def __init__(self, never: Collection[int] = ()) -> None:
+        self._never = frozenset((*never, _BARRIER))
         self._text: list[int] = []
         self._index: dict[int, int] = {}
         self._corpus: list[list[int]] = []
@@ -98,8 +103,8 @@ class NgramDrafter:
         period = len(text) - start
         while len(draft) < wanted:  # the match runs into the end of the text: what repeats goes on repeating
             draft.append(draft[len(draft) - period])
-        if _BARRIER in draft:
-            del draft[draft.index(_BARRIER) :]
+        if not self._never.isdisjoint(draft):
+            del draft[next(i for i, token in enumerate(draft) if token in self._never) :]
         kind = self._kind(start)
         hits, trials = self._hits[kind], self._trials[kind]
         for length in range(self._matched, self._matched + len(draft)):

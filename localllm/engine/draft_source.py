@@ -63,6 +63,9 @@ class DraftSource:
     acceptance: Acceptance
     stepwise: StepwiseDrafter | None
     reader: Reader | None
+    sampled: Acceptance = field(default_factory=Acceptance)
+    """The record of answers above temperature 0; `acceptance` holds that of the present answer."""
+    greedy: Acceptance = field(default_factory=Acceptance)
     proposal: list[int] = field(default_factory=list)
     """Tokens proposed and not yet compared with what the target emitted."""
     confidences: list[float] = field(default_factory=list)
@@ -79,8 +82,12 @@ class DraftSource:
     followed: float = 0.0
     """Proposals of this answer whose first token should have been right, and was, sent or not; both fade."""
 
-    def begin(self) -> None:
-        """A new answer: whether it copies has to be seen anew."""
+    def __post_init__(self) -> None:
+        self.greedy = self.acceptance
+
+    def begin(self, drawn: bool = False) -> None:
+        """A new answer: whether it copies has to be seen anew, and what is drawn is guessed less often."""
+        self.acceptance = self.sampled if drawn else self.greedy
         self.drafted = 0
         self.proposal, self.confidences = [], []
         self.expected = self.followed = 0.0

@@ -386,8 +386,11 @@ class Controller(Protocol):
     `observe` after it. `engine.speculate.make_controller` makes the real one.
     """
 
-    def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = ()) -> None:
-        """A new answer starts behind this prompt; `corpus` holds token ids of texts that it may copy from."""
+    def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = (), drawn: bool = False) -> None:
+        """A new answer starts behind this prompt; `corpus` holds token ids of texts that it may copy from.
+
+        `drawn` says that its tokens are drawn, above temperature 0.
+        """
         ...
 
     def choose(self, context: Sequence[int], limit: int) -> Draft:

@@ -52,6 +52,11 @@ class TokenSampler:
         self.plain = self._chain is None and not last_n and not bias
         """Choosing is an argmax and `accept` does nothing."""
 
+    @property
+    def greedy(self) -> bool:
+        """The likeliest token is chosen, and nothing is drawn."""
+        return self._chain is None
+
     def choose(self, logits: NDArray[np.float32]) -> int:
         """The token for these logits, shape (n_vocab,), after bias and penalty."""
         if len(self._bias):

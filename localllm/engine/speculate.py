@@ -71,7 +71,8 @@ def make_controller(
         found = Calibration(CostTable(MAX_DRAFT + 2))
         _measure(found, backend, draft, clock, calibration_seconds)
         store.save(found)
-    drafters: list[Drafter] = [NgramDrafter()]
+    vocab = model.vocab
+    drafters: list[Drafter] = [NgramDrafter(vocab.eog | set(vocab.control.values()))]
     if draft is not None:
         drafters.append(draft.drafter)
     return Controller(
