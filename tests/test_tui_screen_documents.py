@@ -43,7 +43,7 @@ async def test_an_added_folder_is_read_and_can_be_used(paths: Paths, folder: Pat
     async with app.run_test(size=(110, 36)) as pilot:
         assert "Nothing here yet" in screen_text(app)
         await add(pilot, app, screen, folder)
-        await wait_until(pilot, lambda: "Done" in screen_text(app), "the end of the sync", 30)
+        await wait_until(pilot, lambda: "Done" in screen_text(app) and not screen.syncing, "the end of the sync", 30)
         shown = screen_text(app)
         assert "✓ pump.md" in shown and "✓ notes.txt" in shown
         assert "2 files" in shown and "0 with problems" in shown
@@ -83,7 +83,7 @@ async def test_removing_asks_first_and_leaves_the_files_on_disk(paths: Paths, fo
     app = Stage(screen)
     async with app.run_test(size=(110, 36)) as pilot:
         await pilot.press("s")
-        await wait_until(pilot, lambda: "Done" in screen_text(app), "the end of the sync", 30)
+        await wait_until(pilot, lambda: "Done" in screen_text(app) and not screen.syncing, "the end of the sync", 30)
         listing = screen.query_one(OptionList)
         listing.highlighted = 0
         await pilot.press("d")
@@ -117,7 +117,7 @@ async def test_a_stopped_sync_goes_on_where_it_was(paths: Paths, tmp_path: Path)
         await wait_until(pilot, lambda: "Stopped" in screen_text(app), "the stop", 30)
         assert app.screen is screen, "the first Esc stops, it does not close"
         await pilot.press("s")
-        await wait_until(pilot, lambda: "Done" in screen_text(app), "the end", 120)
+        await wait_until(pilot, lambda: "Done" in screen_text(app) and not screen.syncing, "the end", 120)
     with Library(paths.library("default")) as library:
         assert len([d for d in library.documents() if d.status == "ok"]) == 1000
 
@@ -132,5 +132,5 @@ async def test_control_sequences_in_file_names_never_reach_the_terminal(paths: P
     app = Stage(screen)
     async with app.run_test(size=(110, 36)) as pilot:
         await pilot.press("s")
-        await wait_until(pilot, lambda: "Done" in screen_text(app), "the end", 30)
+        await wait_until(pilot, lambda: "Done" in screen_text(app) and not screen.syncing, "the end", 30)
         assert "\x1b" not in screen_text(app) and "ab.txt" in screen_text(app)
