@@ -60,5 +60,7 @@ def complaint_about(action: Action, key: str, keys: Keys) -> str:
         return f"{key} is needed as it is, or terminals can't tell it from another key"
     if len(key) == 1 and key.isprintable() and action.where in ("anywhere", "prompt"):
         return f"{key} is needed for typing"
+    if key.isdigit() and action.where in ("anywhere", "transcript"):
+        return f"{key} opens the source of that number"
     other = next((a for a in ACTIONS if a.id != action.id and shared(a, action) and key in a.key_list(keys)), None)
     return f"it means already: {other.title}" if other is not None else ""

@@ -256,7 +256,8 @@ class ChatBase(Screen[None]):
         """The passages behind an answer, where there are any."""
         passages = message.passages if message is not None else ()
         self.set_class(bool(passages), "-has-sources")
-        await self.sources.fill(passages, message.citations if message is not None else ())
+        citations, number = (message.citations, message.id) if message is not None else ((), 0)
+        await self.sources.fill(passages, citations, number)
 
     @on(Transcript.Behind)
     def behind(self, news: Transcript.Behind) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from textual import on
 from textual.content import Content
 
 from localllm.errors import LocalLLMError
@@ -16,6 +17,7 @@ from localllm_tui.screens.doing_chats import DoingChats
 from localllm_tui.screens.help import Help
 from localllm_tui.screens.pick import Pick
 from localllm_tui.screens.text_dialog import TextDialog
+from localllm_tui.widgets.sources import SourceView
 
 if TYPE_CHECKING:
     from localllm.settings import Settings
@@ -46,15 +48,20 @@ class Doing(DoingChats):
             self.remove_class("-show-chats")
             self.toggle_class("-show-sources")
 
-    def action_citation(self, n: int) -> None:
-        """Open source `n` of the answer in focus, or of the last one."""
+    def action_citation(self, n: int, message_id: int = 0) -> None:
+        """Open source `n` of an answer: by default the one in focus, or the last one."""
         from localllm_tui.screens.citation import CitationScreen
 
-        message = self._answer_here()
+        message = self.conversation.history.message(message_id) if message_id else self._answer_here()
         if message is None or n not in {p.n for p in message.passages} | {c.n for c in message.citations}:
             self.say(f"There is no source [{n}] with this answer.")
             return
         self.app.push_screen(CitationScreen(message, n, self._read_source))
+
+    @on(SourceView.Chosen)
+    def source_chosen(self, chosen: SourceView.Chosen) -> None:
+        """Open it, of the answer that the column is about."""
+        self.action_citation(chosen.n, self.sources.message_id)
 
     def action_open_citation(self) -> None:
         """The first source of the answer in focus."""

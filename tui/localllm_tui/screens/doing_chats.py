@@ -154,8 +154,8 @@ class DoingChats(DoingMessages):
 
     def put_prompt(self, text: str) -> None:
         """Let this stand in the prompt; what stood there can be taken back with Ctrl+Z."""
-        self.prompt.select_all()
-        self.prompt.insert(text)
+        self.prompt.replace(text, (0, 0), self.prompt.document.end, maintain_selection_offset=False)
+        self.prompt.move_cursor(self.prompt.document.end)
         self.set_focus(self.prompt)
 
     def action_new_line(self) -> None:

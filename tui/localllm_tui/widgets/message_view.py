@@ -103,7 +103,7 @@ class MessageView(Widget, can_focus=True):
 
     def replace_text(self, text: str) -> None:
         """The answer was taken back to this text."""
-        self._reply = ReplyText(text)
+        self._reply = ReplyText(with_marks(text, ()))
         self._fed = text.removeprefix(self.message.content)
         self._forget_rows()
         self.draw()
@@ -236,6 +236,10 @@ class MessageView(Widget, can_focus=True):
         """The row of actions comes and goes with the focus."""
         super().watch_has_focus(has_focus)
         self.draw()
+
+    async def action_citation(self, n: int) -> None:
+        """A mark was clicked."""
+        await self.run_action(f"screen.citation({n}, {self.message.id})")
 
     def action_toggle_reasoning(self) -> None:
         """Show or hide what the model thought."""

@@ -8,14 +8,15 @@ from localllm_tui.markdown.clean import clean
 from localllm_tui.markdown.stream import Document
 
 OPEN, CLOSE = "<think>", "</think>"
-_MARKS = str.maketrans("", "", UNSUPPORTED_START + UNSUPPORTED_END)
+_NO_MARKS = str.maketrans(dict.fromkeys(UNSUPPORTED_START + UNSUPPORTED_END, "\ufffd"))
+"""A model's own private marks mean nothing; as long as before, so that spans stay where they are."""
 
 
 class ReplyText:
     """Takes pieces of a text and sorts them into reasoning and answer, however they are cut.
 
     Args:
-        text: What stands already.
+        text: What stands already, with our marks where it has any; see `with_marks`.
     """
 
     def __init__(self, text: str = "") -> None:
@@ -26,11 +27,13 @@ class ReplyText:
         self._undecided: str | None = ""
         self._held = ""
         if text:
-            self.feed(text)
+            self._take(text)
 
     def feed(self, text: str) -> None:
-        """More of the text."""
-        text = text.translate(_MARKS)
+        """More of the text, as the model writes it."""
+        self._take(text.translate(_NO_MARKS))
+
+    def _take(self, text: str) -> None:
         if self._undecided is not None:
             self._undecided += text
             start = self._undecided.lstrip()
@@ -78,6 +81,7 @@ def _overlap(text: str, mark: str) -> int:
 
 def with_marks(text: str, unsupported: tuple[Span, ...]) -> str:
     """The text with private marks around the sentences that no passage supports; see `markdown.blocks`."""
+    text = text.translate(_NO_MARKS)
     for span in sorted(unsupported, key=lambda s: s.start, reverse=True):
         if 0 <= span.start < span.end <= len(text):
             inside = text[span.start : span.end].rstrip()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import PurePath
+from typing import ClassVar
 
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Static
 
 from localllm.events import Citation, Passage, SupportState
@@ -25,10 +28,12 @@ class Sources(VerticalScroll, can_focus=False):
     def __init__(self) -> None:
         super().__init__(id="sources")
         self.passages: tuple[Passage, ...] = ()
+        self.message_id = 0
+        """The answer that they belong to; 0 while it is being written."""
 
-    async def fill(self, passages: tuple[Passage, ...], citations: tuple[Citation, ...]) -> None:
+    async def fill(self, passages: tuple[Passage, ...], citations: tuple[Citation, ...], message_id: int = 0) -> None:
         """Show the passages of one answer."""
-        self.passages = passages
+        self.passages, self.message_id = passages, message_id
         await self.remove_children()
         widgets = [Static("Sources", classes="column-title", markup=False)]
         for passage in passages:
@@ -39,11 +44,28 @@ class Sources(VerticalScroll, can_focus=False):
 
 
 class SourceView(Static, can_focus=True):
-    """One passage, its place and how well it supports the answer."""
+    """One passage, its place and how well it supports the answer; Enter or a click opens it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("enter", "choose", "Open")]
+
+    class Chosen(Message):
+        """It is to be opened."""
+
+        def __init__(self, n: int) -> None:
+            super().__init__()
+            self.n = n
 
     def __init__(self, passage: Passage, citations: list[Citation]) -> None:
         self.passage = passage
         super().__init__(source_text(passage, citations), classes="source", markup=False)
+
+    def action_choose(self) -> None:
+        """Enter."""
+        self.post_message(self.Chosen(self.passage.n))
+
+    def on_click(self) -> None:
+        """The mouse."""
+        self.action_choose()
 
 
 def source_text(passage: Passage, citations: list[Citation]) -> Content:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
@@ -21,7 +21,10 @@ WINDOW = 40
 class Transcript(VerticalScroll, can_focus=False, inherit_bindings=False):
     """Holds one `MessageView` per message."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings("transcript")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings("transcript"),
+        *[Binding(str(n), f"screen.citation({n})", f"Source {n}", show=False) for n in range(1, 10)],
+    ]
 
     class Behind(Message):
         """Text waits below while the user reads further up; 0 lines when all is drawn."""
