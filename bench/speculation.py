@@ -97,12 +97,13 @@ def measure(options: argparse.Namespace, results: Results, quant: str, draft: st
         print(f"{options.layers} {quant} / {draft}: T(1) {row[1] * 1e3:.1f} ms; T(b)/T(1) " + ", ".join(
             f"{b}: {row[b] / row[1]:.2f}" for b in (2, 4, 8, 16, 32)), flush=True)  # fmt: skip
         for name, spec in configurations.items():
-            servers[name] = Server(peers, target, path, options.threads, spec)
+            servers[name] = Server(peers, target, path, options.threads, spec, fresh=name.startswith("ngram-mod"))
         warm = WORKLOADS["prose"]
         for mode in ("plain", "auto"):
             ours.run(warm, "What is a lens?", 12, mode)
         for server in servers.values():
-            server.run(warm.text("What is a lens?", ours.engine.render), 12, 0.0)
+            server.warm_up = warm.text("What is a lens?", ours.engine.render)
+            server.run(server.warm_up, 12, 0.0)
         simple = None
         if options.simple and path is not None:
 

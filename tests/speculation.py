@@ -129,10 +129,12 @@ class Outcome:
         return self.tokens / self.seconds
 
 
-def decode(machine: Machine, controller: Controller, truth: Sequence[int], n_prompt: int = 1) -> float:
+def decode(
+    machine: Machine, controller: Controller, truth: Sequence[int], n_prompt: int = 1, drawn: bool = False
+) -> float:
     """Decode this text behind its first `n_prompt` tokens under a controller; the seconds it took."""
     context = list(truth[: n_prompt + 1])
-    controller.begin(context[:-1])
+    controller.begin(context[:-1], drawn=drawn)
     started = machine.now
     while len(context) < len(truth):
         draft = list(controller.choose(context, min(31, len(truth) - len(context) - 1)).tokens)

@@ -93,6 +93,20 @@ class Acceptance:
         self._lately = self._lately * _FADE + hit
         self._weight = self._weight * _FADE + 1.0
 
+    def start_from(self, other: Acceptance, share: float = 0.8, trials: float = 12.0) -> None:
+        """Take over another record as a first guess.
+
+        Args:
+            other: Of the same drafter where it is right more often.
+            share: Of its hits that are expected here.
+            trials: What the guess is worth at most, per group and overall.
+        """
+        for g, (h, t) in enumerate(zip(other._hits, other._trials, strict=True)):
+            self._trials[g] = min(t, trials)
+            self._hits[g] = share * h * self._trials[g] / t if t else 0.0
+        self._weight = min(other._weight, trials)
+        self._lately = share * other._lately * self._weight / other._weight if other._weight else 0.0
+
     def to_json(self) -> dict[str, Any]:
         """The record as plain data."""
         return {"hits": self._hits, "trials": self._trials, "lately": self._lately, "weight": self._weight}

@@ -63,7 +63,7 @@ class DraftSource:
     acceptance: Acceptance
     stepwise: StepwiseDrafter | None
     reader: Reader | None
-    sampled: Acceptance = field(default_factory=Acceptance)
+    drawn: Acceptance = field(default_factory=Acceptance)
     """The record of answers above temperature 0; `acceptance` holds that of the present answer."""
     greedy: Acceptance = field(default_factory=Acceptance)
     proposal: list[int] = field(default_factory=list)
@@ -87,7 +87,9 @@ class DraftSource:
 
     def begin(self, drawn: bool = False) -> None:
         """A new answer: whether it copies has to be seen anew, and what is drawn is guessed less often."""
-        self.acceptance = self.sampled if drawn else self.greedy
+        if drawn and not self.drawn.trials:
+            self.drawn.start_from(self.greedy)
+        self.acceptance = self.drawn if drawn else self.greedy
         self.drafted = 0
         self.proposal, self.confidences = [], []
         self.expected = self.followed = 0.0
