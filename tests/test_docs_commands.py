@@ -101,6 +101,25 @@ def test_status_says_how_a_library_can_be_searched_and_why(docs: Run, folder: Pa
     assert str(folder) in text
 
 
+def test_a_folder_that_is_away_is_said_and_not_called_empty(docs: Run, folder: Path) -> None:
+    docs("add", folder)
+    folder.rename(folder.with_name("away"))
+    told = docs("sync")
+    assert told.code == 0
+    assert "its documents are kept" in told.err
+    assert "nothing new" in told.err
+    assert "not there now" in docs("status").out
+    assert docs("search", "seal", "--json").json["hits"]
+
+
+def test_commands_that_are_suggested_can_be_pasted(docs: Run, folder: Path) -> None:
+    docs("add", folder, "-d", "my work")
+    docs("remove", folder, "-d", "my work", "-y")
+    assert "-d 'my work'" in docs("status", "-d", "my work").out
+    assert "-d 'my work'" in docs("sync", "-d", "my work").err
+    assert "-d 'no such'" in docs("sync", "-d", "no such").err
+
+
 def test_libraries_are_kept_apart(docs: Run, folder: Path, tmp_path: Path) -> None:
     docs("add", folder, "-d", "work")
     assert docs("list", "-d", "home").code == 1

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -86,7 +87,9 @@ def sync(session: Session, /, deep: bool, watch: bool, name: str, as_json: bool)
 
     with _library(session, name) as library:
         if not library.roots():
-            raise InputError(f"The library {name!r} follows no folder.", f"`localllm docs add FOLDER -d {name}`.")
+            raise InputError(
+                f"The library {name!r} follows no folder.", f"`localllm docs add FOLDER -d {quote(name)}` adds one."
+            )
         if watch:
             return run_watch(session, library, as_json=as_json)
         return run_sync(session, library, deep=deep, as_json=as_json)
@@ -155,9 +158,15 @@ def status(session: Session, /, name: str, as_json: bool) -> None:
     if active and missing:
         click.echo(f"{missing:,} chunks have no vector yet; the next sync makes them")
     for r in roots:
-        when = "never read" if r.synced_at is None else datetime.fromtimestamp(r.synced_at).strftime("%Y-%m-%d %H:%M")
-        state = "not there now; its documents are kept" if r.offline else f"last changed {when}"
+        if r.offline:
+            state = "not there now; its documents are kept"
+        elif r.synced_at is None:
+            state = "not read to its end yet"
+        else:
+            state = f"last changed {datetime.fromtimestamp(r.synced_at).strftime('%Y-%m-%d %H:%M')}"
         click.echo(f"  {r.path}  ({state})")
+    if not roots:
+        click.echo(f"It follows no folder: `localllm docs add FOLDER -d {quote(name)}` adds one")
     left_out = counts["skipped"] + counts["error"] + counts["pending"]
     if left_out:
         click.echo(f"{left_out:,} files have no text here: `localllm docs list --skipped` says why")
@@ -198,7 +207,7 @@ def remove(session: Session, /, paths: tuple[Path, ...], everything: bool, yes: 
     if as_json:
         print_json({"library": name, "removed": [str(p) for p in chosen], "documents": n})
     else:
-        session.say(f"Removed {what}: {n:,} entries.")
+        session.say(f"Removed {what}: {n:,} {'file' if n == 1 else 'files'}.")
 
 
 @command.command()
@@ -215,7 +224,7 @@ def verify(session: Session, /, name: str, as_json: bool) -> int:
         for fault in faults:
             click.echo(fault)
         if faults:
-            session.say(f"What is at fault is read again by `localllm docs sync -d {name}`.")
+            session.say(f"What is at fault is read again by `localllm docs sync -d {quote(name)}`.")
         if not faults:
             click.echo(f"{name} is sound: {chunks:,} chunks checked in {time.monotonic() - started:.1f} s")
     return 1 if faults else 0

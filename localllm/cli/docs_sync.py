@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -117,7 +118,7 @@ def _report(
     for skipped in left_out[:_SHOWN]:
         session.say(f"Left out: {skipped.path}: {skipped.reason}")
     if len(left_out) > _SHOWN:
-        session.say(f"and {len(left_out) - _SHOWN:,} more: `localllm docs list --skipped -d {library.name}`")
+        session.say(f"and {len(left_out) - _SHOWN:,} more: `localllm docs list --skipped -d {quote(library.name)}`")
     parts = [
         f"{n:,} {word}"
         for n, word in (
@@ -126,8 +127,11 @@ def _report(
         )
         if n
     ]  # fmt: skip
-    vectors = f", {summary.embedded:,} vectors" if summary.embedded else ""
-    session.say(f"{library.name}: {', '.join(parts) or 'no documents'}{vectors}, {summary.seconds:,.1f} s.")
+    if summary.embedded:
+        parts.append(f"{summary.embedded:,} {'vector' if summary.embedded == 1 else 'vectors'}")
+    if not parts:
+        parts.append("nothing new" if library.count_chunks() else "no documents")
+    session.say(f"{library.name}: {', '.join(parts)}, {summary.seconds:,.1f} s.")
     if keywords:
         session.say("No embedding model here, so search goes by keywords: `localllm models pull starter` gets one.")
     for note in summary.notes:

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from shlex import quote as quote_word
 from urllib.parse import quote
 
 from localllm.errors import LibraryBusy, LibraryDamaged, LibraryFull, LibraryNotFound
@@ -35,7 +36,8 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
     if not path.exists():
         if not create:
             raise LibraryNotFound(
-                f"There is no library {path.stem!r}.", f"`localllm docs add FOLDER -d {path.stem}` makes one."
+                f"There is no library {path.stem!r}.",
+                f"`localllm docs add FOLDER -d {quote_word(path.stem)}` makes one.",
             )
         private_folder(path.parent)
         path.touch(mode=0o600)
