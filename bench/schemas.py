@@ -29,7 +29,8 @@ from localllm.engine.protocol import ConstraintSpec
 from localllm.engine.vocabulary import GrammarVocabulary
 from localllm.errors import ConstraintRefused, RuleSyntax
 from localllm.llama.model import Model
-from localllm.rules.schema import _walk, check_schema, errors_of, prepare
+from localllm.rules.schema import _walk, prepare
+from localllm.rules.schema_check import check_schema, errors_of
 
 ROOT = Path(__file__).parent.parent
 STARTER = ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -20,7 +20,8 @@ from localllm.rules.lint import lint
 from localllm.rules.monitor import RuleMonitor
 from localllm.rules.outcome import Context
 from localllm.rules.ruleset import Rule, parse_ruleset
-from localllm.rules.schema import check_schema, errors_of, prepare
+from localllm.rules.schema import prepare
+from localllm.rules.schema_check import check_schema, errors_of
 from localllm.rules.verdict import judge
 
 SOAK = bool(os.environ.get("LOCALLLM_SOAK"))

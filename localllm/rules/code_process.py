@@ -210,7 +210,7 @@ def _search(pattern: str, flags: int, text: str, whole: bool) -> list[tuple[int,
 
 
 def _schema(schema: Any, value: Any) -> list[tuple[str, str]]:
-    from localllm.rules.schema import errors_of
+    from localllm.rules.schema_check import errors_of
 
     return errors_of(schema, value)
 

@@ -29,7 +29,8 @@ from typing import Any, Literal
 from localllm.errors import RuleSyntax
 from localllm.rules.checks.catalogue import kinds
 from localllm.rules.checks.kinds import CheckKind, read_fields
-from localllm.rules.schema import check_schema, load_schema
+from localllm.rules.schema import load_schema
+from localllm.rules.schema_check import check_schema
 
 Stage = Literal["input", "retrieval", "output"]
 STAGES = ("input", "retrieval", "output")

@@ -1,4 +1,4 @@
-"""JSON Schemas: which keywords can be enforced while decoding, and the independent check of a finished answer."""
+"""JSON Schemas: which keywords can be enforced while decoding, and what becomes of the others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 from localllm.errors import RuleSyntax
+from localllm.rules.schema_check import check_schema, short
 
 MAX_CHARS = 1 << 20
-MAX_DEPTH = 120
 
 ENFORCED = frozenset(
     "type properties required additionalProperties patternProperties minProperties maxProperties items prefixItems"
@@ -66,52 +66,6 @@ def load_schema(text: str, where: str) -> Any:
     return check_schema(schema, where)
 
 
-def check_schema(schema: Any, where: str) -> Any:
-    """The schema, if it is one.
-
-    Raises:
-        RuleSyntax: It is not a valid JSON Schema, or nested too deeply.
-    """
-    import jsonschema
-
-    if _depth(schema) > MAX_DEPTH:
-        raise RuleSyntax(f"{where}: the schema is nested more than {MAX_DEPTH} levels deep.")
-    if not isinstance(schema, (dict, bool)):
-        raise RuleSyntax(f"{where}: a schema is an object, not {type(schema).__name__}.")
-    try:
-        _validator_class(schema).check_schema(schema)
-    except jsonschema.SchemaError as error:
-        path = "/".join(map(str, error.absolute_path))
-        raise RuleSyntax(f"{where}: not a valid JSON Schema at /{path}: {_short(error.message)}.") from error
-    return schema
-
-
-def _validator_class(schema: Any) -> Any:
-    import jsonschema
-
-    return jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-
-
-def errors_of(schema: Any, value: Any, limit: int = 5) -> list[tuple[str, str]]:
-    """JSON pointer and message of each fault of `value`; formats are checked, remote references are refused.
-
-    A check that can't be made (an unresolved reference, a pattern that is no pattern) is a fault, never a pass.
-    """
-    import referencing
-
-    kind = _validator_class(schema)
-    validator = kind(schema, format_checker=kind.FORMAT_CHECKER, registry=referencing.Registry())
-    found = []
-    try:
-        for error in validator.iter_errors(value):
-            found.append(("/" + "/".join(map(str, error.absolute_path)), _short(error.message)))
-            if len(found) >= limit:
-                break
-    except Exception as error:  # whatever the validator could not do, the value did not pass
-        found.append(("/", f"the schema could not be applied: {_short(str(error))}"))
-    return found
-
-
 def has_risky_pattern(schema: Any) -> bool:
     """Whether a pattern in it may take exponential time in a backtracking engine."""
     from localllm.rules.code_process import risky
@@ -148,7 +102,7 @@ def _prepare(text: str) -> Prepared:
         failure = messages[0] if messages else "unknown reason"
         if "nsatisfiable" in failure:
             break
-    reason = _short(failure)
+    reason = short(failure)
     return Prepared(schema, "{}", tuple(_all_checked(schema, reason)), reason)
 
 
@@ -209,17 +163,3 @@ def _walk(schema: Any, pointer: str = "") -> Iterator[tuple[str, str, Any]]:
                 yield from _walk(inner, f"{here}/{i}")
         elif keyword in _SINGLE:
             yield from _walk(value, here)
-
-
-def _depth(value: Any) -> int:
-    deepest, layer = 0, [value]
-    while layer:
-        deepest += 1
-        layer = [
-            inner for v in layer if isinstance(v, (dict, list)) for inner in (v.values() if isinstance(v, dict) else v)
-        ]
-    return deepest
-
-
-def _short(message: str) -> str:
-    return message.strip().split("\n", 1)[0][:200].rstrip(".")

@@ -13,7 +13,8 @@ from localllm.rules.checks.kinds import BOOL, STR, STRS, CheckKind, Field, Fragm
 from localllm.rules.checks.words import rust_literal
 from localllm.rules.code_process import CodeFailed, TookTooLong, code_process
 from localllm.rules.outcome import Context, Finding, failed, passed
-from localllm.rules.schema import errors_of, has_risky_pattern
+from localllm.rules.schema import has_risky_pattern
+from localllm.rules.schema_check import errors_of
 
 _FENCE = re.compile(r"^\s*```[ \t]*[\w+-]*[ \t]*\n(.*?)\n?```\s*$", re.DOTALL)
 
