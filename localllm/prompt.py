@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from localllm.engine.protocol import RenderedPrompt
 from localllm.errors import ContextOverflow
@@ -44,7 +44,6 @@ def fit(
     max_tokens: int = 0,
     prefix: str = "",
     passages: int = 0,
-    assembly: Literal["exact", "warm", "instant"] = "exact",
 ) -> FittedPrompt:
     """Choose the messages that fit the window.
 
@@ -55,7 +54,6 @@ def fit(
         max_tokens: Tokens wanted for the answer; 0 for as many as there are.
         prefix: Beginning of the answer that stands already.
         passages: Passages inside the question, for the account.
-        assembly: How they were assembled, for the account.
 
     Raises:
         ContextOverflow: The question does not fit, even with every earlier turn left out.
@@ -77,7 +75,7 @@ def fit(
     if n_ctx - n_prompt < reserve:
         notes.append(f"Only {n_ctx - n_prompt:,} of {n_ctx:,} tokens are left for the answer.")
     kept = [message for turn in turns[dropped:] for message in turn]
-    context = ContextUse(n_ctx, n_prompt, left_out, passages, assembly)
+    context = ContextUse(n_ctx, n_prompt, left_out, passages)
     return FittedPrompt((*head, *kept, *question), context, tuple(notes))
 
 

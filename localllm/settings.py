@@ -78,12 +78,6 @@ class Settings:
     answer_mode: str = _setting(
         "auto", "documents", "How answers from documents are made.", choices=("auto", "generate", "extract")
     )
-    assembly: str = _setting(
-        "auto",
-        "documents",
-        "How passages reach the model: exact reads them anew, warm and instant reuse what was read before.",
-        choices=("auto", "exact", "warm", "instant"),
-    )
     passages: int = _setting(5, "documents", "Passages put before the model.", minimum=1, maximum=50)
     # privacy
     offline: bool = _setting(False, "privacy", "Refuse every network connection, downloads included.")

@@ -14,7 +14,6 @@ from localllm.assistant.seams import PassageGuard
 from localllm.engine.protocol import Cancel, ConstraintSpec, Engine
 from localllm.events import (
     Citation,
-    ContextUse,
     Event,
     Finished,
     FinishReason,
@@ -62,7 +61,6 @@ class FakeGrounding:
     question: str = "[1] Replace the seal every 400 hours.\n\nWhen?"
     constraint: ConstraintSpec | None = None
     hidden: bool = False
-    assembly: Literal["exact", "warm", "instant"] = "warm"
     notes: tuple[str, ...] = ("1 file was skipped.",)
 
     def check(self, text: str) -> Answer:
@@ -194,7 +192,6 @@ def test_the_model_reads_the_passages_and_the_history_keeps_the_question_alone()
     question, answer = assistant.history.path(1)
     assert question.content == "When?"
     assert answer.citations == finished.citations and answer.passages == (PASSAGE,)
-    assert next(e for e in events if isinstance(e, ContextUse)).assembly == "warm"
 
 
 def test_not_in_the_documents_asks_no_model() -> None:

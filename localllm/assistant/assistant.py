@@ -382,7 +382,6 @@ class Assistant:
             max_tokens=settings.max_tokens,
             prefix=prefix,
             passages=len(grounding.passages) if grounding else 0,
-            assembly=grounding.assembly if grounding else "exact",
         )
         notes += fitted.notes
         constraint, left = constraint_of(grounding, rules)

@@ -96,11 +96,6 @@ class Grounding(Protocol):
         ...
 
     @property
-    def assembly(self) -> Literal["exact", "warm", "instant"]:
-        """How the passages reach the model."""
-        ...
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """Remarks for the user, such as passages that were left out."""
         ...

@@ -62,7 +62,6 @@ class GroundedQuestion:
     constraint: ConstraintSpec | None = None
     hidden: bool = False
     """The model only chooses sentences; `check` makes the answer."""
-    assembly: Literal["exact", "warm", "instant"] = "exact"
     notes: tuple[str, ...] = ()
     asked: str = ""
     """The user's own question."""
