@@ -127,3 +127,12 @@ def test_python_rules_need_leave(run: Run, tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('[[rule]]\ntype = "python"\nfile = "r.py"\n')
     assert run("check", str(tmp_path / "r.toml"), stdin="x")[0] == 3
     assert run("check", str(tmp_path / "r.toml"), "--allow-code", stdin="x")[0] == 0
+
+
+def test_the_json_verdict_has_the_shape_that_ask_has_and_the_reasons_are_messages(run: Run) -> None:
+    code, out, err = run("check", "json-extraction", "--json", stdin='{"title": 3}')
+    assert code == 3
+    verdict = json.loads(out)
+    assert set(verdict) == {"passed", "rules"}
+    assert set(verdict["rules"][0]) == {"id", "verdict", "measured", "required", "span"}
+    assert "shape: fail" in err

@@ -62,12 +62,11 @@ def check(
         text, _ = book.fix(text, context)
     verdict = book.check(text, context, stage)
     if as_json:
-        shown = verdict_json(verdict, reasons=True)
+        shown = verdict_json(verdict)  # the shape that `ask --json` has too; the reasons are messages for people
         print_json({**shown, "text": text} if fix else shown)
-    else:
-        if fix:
-            click.echo(text)
-        _say(session, verdict, text)
+    elif fix:
+        click.echo(text)
+    _say(session, verdict, text)
     return 0 if verdict.passed else BROKEN_RULE
 
 
