@@ -117,3 +117,13 @@ def test_a_junction_is_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     write(tmp_path / "a" / "b.md")
     monkeypatch.setattr("localllm.rag.folders.getattr", lambda *_: 0xA0000003, raising=False)
     assert "a link" in found(tmp_path)["a"].reason
+
+
+def test_a_file_that_is_only_in_the_cloud_is_named_and_not_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.md")
+    monkeypatch.setattr("localllm.rag.folders.getattr", lambda *_: 0x00400000, raising=False)
+    assert (found(tmp_path)["a.md"].state, found(tmp_path)["a.md"].reason) == (
+        "skipped", "not on this computer (cloud storage)"
+    )  # fmt: skip

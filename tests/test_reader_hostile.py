@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from localllm.rag.reader_process import ReaderProcess
-from localllm.rag.readers import read
+from localllm.rag.readers import format_of, read
 from localllm.rag.readers.limits import LIMITS, Unreadable
 from localllm.rag.readers.text import decoded
 from tests import documents
@@ -303,3 +303,21 @@ def test_a_file_larger_than_the_limit_is_skipped_and_not_opened(tmp_path: Path) 
 def test_text_beyond_the_limit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("localllm.rag.readers.text.LIMITS", replace(LIMITS, text_chars=10))
     assert decoded(b"one two three four") == ("one two th", "utf-8", "only the first 10 characters were read")
+
+
+def test_no_reader_ever_asks_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a connection was asked for"), raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("a name was looked up"))
+    for path in documents.make_all(tmp_path / "all"):
+        assert read(path, format_of(path.name) or "").text
+    page = (
+        '<link rel=stylesheet href="http://example.org/a.css"><script src="http://example.org/a.js"></script>'
+        '<img src="http://example.org/a.png">The seal.<iframe src="http://example.org/"></iframe>'
+    )
+    (tmp_path / "p.html").write_text(page)
+    assert read(tmp_path / "p.html", "html").text == "The seal.\n"
+    head = "Content-Type: message/external-body; access-type=anon-ftp; site=example.org; name=x\n\n"
+    (tmp_path / "m.eml").write_text(f"Subject: x\n{head}Content-Type: text/plain\n\n")
+    assert read(tmp_path / "m.eml", "mail").title == "x"

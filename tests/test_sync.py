@@ -528,3 +528,31 @@ def test_a_few_changes_do_not_merge_the_whole_keyword_index(desk: Desk, monkeypa
     desk.write("0.md", "other", age=1)
     desk.sync()
     assert len(merges) == 1
+
+
+def test_a_single_file_on_a_drive_that_is_away_keeps_its_text(desk: Desk, tmp_path: Path) -> None:
+    """The drive's folder is gone, or is there and empty."""
+    path = desk.write("drive/a.md", "seal")
+    desk.library.remove_root(desk.root.id)
+    desk.library.add_root(path, "file")
+    desk.sync()
+    path.parent.rename(tmp_path / "drive")
+    assert desk.sync().offline == [str(path)]
+    path.parent.mkdir()
+    assert desk.sync().offline == [str(path)]
+    assert desk.hits("seal") == ["a.md"]
+    path.parent.rmdir()
+    (tmp_path / "drive").rename(path.parent)
+    assert desk.sync().unchanged == 1
+
+
+def test_an_editor_that_saves_by_renaming_changes_one_document(desk: Desk) -> None:
+    desk.write("a.md", "seal")
+    desk.sync()
+    ids = [d.id for d in desk.library.documents()]
+    desk.write(".a.md.swp", "noise")
+    desk.write("a.md~", "noise")
+    desk.write("a.tmp", "belt").replace(desk.folder / "a.md")
+    assert desk.sync().changed == 1
+    assert [d.id for d in desk.library.documents()] == ids
+    assert (desk.hits("belt"), desk.hits("noise")) == (["a.md"], [])
