@@ -151,22 +151,6 @@ def test_what_was_learned_at_temperature_0_is_not_believed_of_answers_that_are_d
     assert set(controller.acceptance) == {"scripted", "scripted (drawn)"}
 
 
-def test_drawn_answers_do_not_pay_for_a_draft_that_is_hardly_worth_it_where_it_is_right_most_often() -> None:
-    """It once read the prompt of the first drawn answer and drafted in earnest, for a fifth of the answer's time."""
-    machine = Machine(CURVES["Q4_0, repacked"])
-    drafter = ScriptedDrafter(machine, TEXT[:2400], lambda i: 0.85 if i < 1200 else 0.5, 0.5)
-    costs = CostTable(33)
-    calibrate(costs, machine.step, machine.clock, seconds=60 * machine.plain_seconds)
-    costs.observe_draft(drafter.name, 0.5 * machine.plain_seconds)
-    record = Acceptance()
-    for i in range(60):
-        record.observe(0.85, i % 20 < 17)
-    controller = Controller(costs, [drafter], clock=machine.clock, acceptance={drafter.name: record})
-    before = controller.ledger.net_loss
-    decode(machine, controller, TEXT[1200:1400], drawn=True)
-    assert controller.ledger.net_loss - before <= 3.0
-
-
 def test_an_answer_has_to_copy_before_long_drafts_are_sent_for_it() -> None:
     """Matches were right in answers that copied; in a story that shares some phrases with its prompt they are not."""
     machine = Machine(CURVES["F16, a wall and then flat"])

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from localllm.engine.vocabulary import GrammarVocabulary
 
 
+_NO_WAY_BACK = "Nothing is drafted: this kind of model can't take tokens back."
 _IDLE_SAVE = 256 << 20
 """Bytes. Larger states are saved when the chat is left, not after every answer."""
 
@@ -101,6 +102,8 @@ class LocalEngine:
         notes: list[str] = []
         slot = self._slots.choose(self._backend, prompt, request.session, self._save_before_loss)
         self._restore(slot, prompt, request.session, notes)
+        if self._model.recurrent and self.spec.draft is not None and request.speculation == "auto":
+            notes.append(_NO_WAY_BACK)
         matcher = self._make_matcher(request, prefix_ids, notes)
         constraint = request.constraint
         controller = self._controller if request.speculation == "auto" and not self._drafting else None
@@ -335,7 +338,7 @@ class LocalEngine:
         if not model.chat_template:
             notes.append("The model has no chat template: it was not trained for chats.")
         if model.recurrent and self.spec.speculation == "auto":
-            notes.append("Nothing is drafted: this kind of model can't take tokens back.")
+            notes.append(_NO_WAY_BACK)
         fingerprint = None
         if self.spec.embedder is not None and plan.embedder is not None:
             from localllm.engine.embed import embedder_fingerprint
@@ -353,7 +356,7 @@ class LocalEngine:
             n_gpu_layers=model.placement.n_gpu_layers,
             n_threads=plan.n_threads,
             devices=devices(),
-            draft=plan.draft.name if plan.draft else None,
+            draft=plan.draft.name if plan.draft and self._controller is not None else None,
             embedder=plan.embedder.name if plan.embedder else None,
             embedder_fingerprint=fingerprint,
             embedding_dim=plan.embedder.n_embd if plan.embedder else 0,
