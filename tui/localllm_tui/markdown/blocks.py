@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from markdown_it.token import Token
 from textual.content import Content, Span
@@ -167,7 +168,7 @@ class _Walker:
         return i + 1
 
     def prose(self, inline: Token, style: str) -> None:
-        body = inline_content(inline.children or [])
+        body = content_of(inline.content)
         for n, line in enumerate(body.split("\n", allow_blank=True) if "\n" in body.plain else [body]):
             self.items.append(Line(self.margin(), line.stylize_before(style), self.take_gap() if n == 0 else None))
         self.gap = True
@@ -228,7 +229,7 @@ class _Walker:
             if token.type == "tr_open":
                 rows.append([])
             elif token.type in ("th_open", "td_open"):
-                content = inline_content(tokens[i + 1].children or [])
+                content = content_of(tokens[i + 1].content)
                 rows[-1].append(EMPTY.join(_with_spaces(content)))
                 if token.type == "th_open":
                     style = str(token.attrGet("style") or "")
@@ -299,6 +300,12 @@ def _with_spaces(content: Content) -> list[Content]:
 
 
 # ---- inline ---------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def content_of(source: str) -> Content:
+    """Styled text of one paragraph, heading or cell. Remembered: a list that grows is read again with every piece."""
+    return inline_content(parser.inline_tokens(source))
 
 
 def inline_content(tokens: Sequence[Token]) -> Content:

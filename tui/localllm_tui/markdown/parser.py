@@ -17,14 +17,21 @@ _INLINE_MARKS = {"$$": "$$", "\\(": "\\)", "\\[": "\\]"}
 
 
 def tokens(text: str) -> list[Token]:
-    """Block tokens of the whole text; inline tokens are their children."""
-    return _parser().parse(text)
+    """Block tokens of the whole text; of its inline text the source alone, for `inline_tokens`."""
+    return _parser(inline=False).parse(text)
+
+
+def inline_tokens(source: str) -> list[Token]:
+    """Tokens of the text of one paragraph, heading or cell. It depends on nothing else: there are no references."""
+    return _parser(inline=True).parseInline(source)[0].children or []
 
 
 @cache
-def _parser() -> MarkdownIt:
+def _parser(*, inline: bool) -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable(["table", "strikethrough"])
     parser.disable(["reference", "html_block", "html_inline"])
+    if not inline:
+        parser.disable(["inline", "text_join"])
     parser.block.ruler.before("fence", "math_block", _math_block, {"alt": ["paragraph", "blockquote", "list"]})
     parser.inline.ruler.before("escape", "math_inline", _math_inline)
     return parser

@@ -47,6 +47,9 @@ class Document:
     def tail(self) -> list[Block]:
         """The blocks behind the frozen ones."""
         self._advance()
+        return self._parsed_tail()
+
+    def _parsed_tail(self) -> list[Block]:
         if self._tail_blocks is None:
             self._tail_blocks = parse(self._tail, self._finished)
         return self._tail_blocks
@@ -65,6 +68,8 @@ class Document:
         if complete == self._complete:
             return
         self._complete = complete
+        if len(self._parsed_tail()) < 2:  # one long list or table: nothing stands before it, and one parse is enough
+            return
         blocks = parse(self._tail[:complete], finished=False)
         keep = 2 if blocks and blocks[-1].doubtful else 1
         if len(blocks) <= keep:
@@ -74,5 +79,5 @@ class Document:
         position = 0
         for _ in range(last.line):
             position = self._tail.index("\n", position) + 1
-        self._tail = self._tail[position:]
+        self._tail, self._tail_blocks = self._tail[position:], None
         self._complete = self._tail.rfind("\n") + 1
