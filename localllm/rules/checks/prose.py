@@ -8,6 +8,7 @@ import re
 from localllm.rules import language, segments
 from localllm.rules.checks.kinds import CheckKind, Field, Fragment, Params
 from localllm.rules.checks.words import fold
+from localllm.rules.guards.figures import FIGURES
 from localllm.rules.outcome import Context, Finding, failed, not_evaluated, passed
 
 _RANGES = {
@@ -265,7 +266,12 @@ KINDS: tuple[CheckKind, ...] = (
         _readability,
         tell=lambda p: "Use short sentences and common words.",
     ),
-    CheckKind("prompt_echo", "The answer repeats no run of words of the system prompt.", _WORDS_FIELD, _echo),
+    CheckKind(
+        "prompt_echo",
+        f"The answer repeats no run of words of the system prompt. {FIGURES['prompt_echo']}",
+        _WORDS_FIELD,
+        _echo,
+    ),
     CheckKind("question_echo", "The answer repeats no run of words of the question.", _WORDS_FIELD, _repeats_prompt),
     CheckKind("canary", "The secret word of the system prompt does not come out.", {}, _canary),
 )

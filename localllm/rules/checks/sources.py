@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from localllm.rules import segments
 from localllm.rules.checks.kinds import CheckKind, Field, Fragment, Params
 from localllm.rules.checks.words import fold
+from localllm.rules.guards.figures import FIGURES
 from localllm.rules.outcome import Context, Finding, failed, not_evaluated, passed
 
 MARK = re.compile(r"\[(\d{1,3})\]")
@@ -169,7 +170,7 @@ KINDS: tuple[CheckKind, ...] = (
     ),
     CheckKind(
         "markdown_image_exfil",
-        "No images from the network and no links that carry data out.",
+        f"No images from the network and no links that carry data out. {FIGURES['markdown_image_exfil']}",
         {"images_only": Field("bool", False)},
         _exfiltration,
         fix=_exfiltration_fix,

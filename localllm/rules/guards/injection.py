@@ -94,6 +94,26 @@ _HIGH: tuple[tuple[str, str], ...] = (
     ),
     ("extraction", r"\bwhat are your (?:\w+ )?instructions\b"),
     (
+        "extraction",
+        r"\b(?:show|print|reveal|display|output|repeat|tell|give|share|translate|encode|see)\b(?:\W+\w+){0,4}?\W+(?:(?:the|your|this)\W+system\W*prompt\b|(?:your|the|system)\W+(?:initial|original|starting|system|hidden)\W+instructions\b|system\W+instructions\b|instructions\W+(?:that\W+)?you\W+(?:were|have been|got|received)\b)",  # noqa: E501
+    ),
+    (
+        "jailbreak",
+        r"\b(?:no|not|without|any|free (?:of|from)|n't have)\b(?:\W+\w+){0,3}?\W+(?:ethic|moral)\w*(?:\W+(?:or|and|nor))?\W+(?:moral|ethic|legal)\w*(?:\W+\w+){0,2}?\W+(?:guidelines?|rules?|restrictions?|limits?|limitations?|constraints?|boundar\w+|principles|considerations|concerns)\b",  # noqa: E501
+    ),
+    (
+        "jailbreak",
+        r"\bno matter how\W+(?:\w+\W+){0,3}?(?:immoral|unethical|illegal|inhumane)\b|\bopposite of (?:chat\W?gpt|an? ai\b|the ai\b)|\b(?:openai|chat\W?gpt)(?:'s)?\W+(?:\w+\W+)?(?:rules|guidelines|polic\w+|restrictions)\W+(?:\w+\W+)?(?:don'?t|do not|no longer)\W+apply",  # noqa: E501
+    ),
+    (
+        "jailbreak",
+        r"\b(?:unfilt(?:e?)red|amoral|uncensored|unhinged)\W+(?:(?:and|or|,)\W*\w+\W+)?(?:chat\W?bot|ai|gpt|assistant|language model|persona|responses?)\b|\bsimulate\W+(?:\w+\W+){0,2}?mode\b|\b(?:developer|dan|jailbreak)\W+mode\W+(?:outputs?|responses?)\b",  # noqa: E501
+    ),
+    (
+        "jailbreak",
+        r"\bnever (?:refuse|tell me (?:that )?(?:it|you|he|she))\b(?:\W+\w+){0,3}?\W+(?:can'?t|cannot|can not|answer|request|question|command|do\b)|\b(?:don'?t|do not|doesn'?t|does not|never|not) (?:contain|include|add|give)\W+(?:any\W+)?(?:warnings?|disclaimers?)\b(?:\W+\w+){0,3}?\W+(?:moral|ethic|legal|illegal|about)\w*",  # noqa: E501
+    ),
+    (
         "jailbreak",
         r"\b(?:DAN|developer|jailbreak|god|debug|unrestricted|sudo)\W+mode\W+(?:enabled|activated|on)\b|\bdo anything now\b|\bno programming guidelines\b|\bwithout any (?:restrictions|filters|censorship|moral)",  # noqa: E501
     ),
@@ -110,6 +130,8 @@ _LOW: tuple[tuple[str, float, str], ...] = (
         0.6,
         r"\b(?:i want you to|you will|please) act as\b|\bact as (?:a|an|the)\b|\bals \w+[- ]?\w* fungieren\b|\bpretend (?:you|to be|that you)\b|\bstell dir vor,? du bist\b|\bimagine you are\b|\brole-?play",  # noqa: E501
     ),
+    ("jailbreak", 0.6, r"\bunrestricted\W+(?:chat\W?bot|ai|gpt|assistant|language model)\b"),
+    ("role", 0.5, r"\b(?:stay(?:ing)?|remain) in character\b|\bbreak(?:ing)? (?:of )?character\b"),
     ("order", 0.5, r"\b(?:stop|stopp|attention|achtung)\b\W{1,4}(?:write|schreibe?|ignore|stopp|stop|i)\b"),
     (
         "order",

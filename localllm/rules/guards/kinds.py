@@ -114,7 +114,7 @@ KINDS: tuple[CheckKind, ...] = (
     ),
     CheckKind(
         "hidden_unicode",
-        "No control, tag, bidirectional or other invisible characters.",
+        f"No control, tag, bidirectional or other invisible characters. {FIGURES['hidden_unicode']}",
         {},
         _hidden,
         fix=lambda p, t, c: strip_hidden(t)[0],
@@ -122,7 +122,8 @@ KINDS: tuple[CheckKind, ...] = (
     ),
     CheckKind(
         "guard_model",
-        "A guard model, asked whether the text breaks a policy; not evaluated where none is loaded.",
+        f"A guard model, asked whether the text breaks a policy; not evaluated where none is loaded."
+        f" {FIGURES['guard_model']}",
         {"policy": Field("str", "hate, harassment, sexual content, violence, self-harm or instructions for crimes")},
         _guard_model,
         stages=EVERYWHERE,
