@@ -1,9 +1,10 @@
-"""The engine against its peers, in alternating pairs: plain decoding, prefill, long answers, embeddings, overhead.
+"""The engine against its peers, in alternating pairs: plain decoding, prefill, long answers, embeddings.
 
     python -m bench.engine [--model FILE] [--pairs 15] [--only decode,prefill,...]
 
 Peers: llama.cpp's own programs from the folder LOCALLLM_PEERS (see bench/peers.sh), and llama-cpp-python's `Llama`,
-as shipped and tuned, each in a process of its own. A peer that is not there is reported as missing.
+as shipped and tuned, and xllamacpp, each in a process of its own. A peer that is not there is reported as missing. What
+a token costs beyond its evaluation is the matter of bench.one_layer.
 """
 
 from __future__ import annotations
@@ -61,13 +62,38 @@ for line in sys.stdin:
         print(job["n"] / (time.perf_counter() - started), flush=True)
 """
 
+_XLLAMACPP = """
+import json, sys, time
+import xllamacpp
+options = json.loads(sys.argv[2])
+params = xllamacpp.CommonParams()
+params.model.path = sys.argv[1]
+params.n_ctx, params.n_parallel, params.verbosity = 4096, 1, -1
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options["n_threads"]
+server = xllamacpp.Server(params)
+print("ready", flush=True)
+times = []
+def note(chunk):
+    for part in chunk if isinstance(chunk, list) else [chunk]:
+        if part["choices"][0].get("text"):
+            times.append(time.perf_counter())
+for line in sys.stdin:
+    job = json.loads(line)
+    times.clear()
+    body = {"prompt": job["prompt"], "max_tokens": job["n"], "temperature": 0, "stream": True, "cache_prompt": False}
+    server.handle_completions(body, note)
+    print((len(times) - 1) / (times[-1] - times[0]), flush=True)
+"""
+
 
 class LlamaPeer:
     """llama-cpp-python's `Llama` in a process of its own."""
 
-    def __init__(self, model: Path, python: str = sys.executable, **options: Any) -> None:
+    script = _LLAMA
+
+    def __init__(self, model: Path, python: str | Path = sys.executable, **options: Any) -> None:
         self.process = subprocess.Popen(
-            [python, "-c", _LLAMA, str(model), json.dumps(options)],
+            [str(python), "-c", self.script, str(model), json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -91,6 +117,23 @@ class LlamaPeer:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+class XllamacppPeer(LlamaPeer):
+    """xllamacpp (llama-server's code behind a Python binding, of a wheel for any processor) in a process of its own."""
+
+    script = _XLLAMACPP
+    python = PEERS / "python" / "bin" / "python"
+
+    def __init__(self, model: Path, n_threads: int) -> None:
+        super().__init__(model, self.python, n_threads=n_threads)
+
+    @classmethod
+    def present(cls) -> bool:
+        """Whether it is installed beside the peers."""
+        if not cls.python.exists():
+            return False
+        return subprocess.run([cls.python, "-c", "import xllamacpp"], capture_output=True, check=False).returncode == 0
 
 
 def llama_bench(model: Path, threads: int, *, prompt: int = 0, n: int = 0, flags: tuple[str, ...] = ()) -> float:
@@ -181,7 +224,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
     parser.add_argument("--embedder", type=Path, default=EMBEDDER)
     parser.add_argument("--pairs", type=int, default=15)
-    parser.add_argument("--only", default="decode,prefill,llama,long,server,embed,overhead")
+    parser.add_argument("--only", default="decode,prefill,llama,long,server,xllamacpp,embed")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     only, n = set(options.only.split(",")), options.pairs
@@ -204,16 +247,20 @@ def main() -> None:
             with llama_server(options.model, threads) as complete:
                 peer = lambda: complete(prompt, 128)
                 report(results, alternate("decode 128 / llama-server over HTTP", decode(engine, 128), peer, n))
-        for label, flags in (("as shipped", {}), ("tuned", {"n_threads": threads, "flash_attn": True})):
-            if not only & {"llama", "long"}:
+        kinds: list[tuple[str, dict[str, Any]]] = [
+            ("as shipped", {}),
+            ("tuned", {"n_threads": threads, "flash_attn": True}),
+        ]
+        for label, flags in kinds:
+            if not only & {"llama", "long", f"long {label}", f"llama {label}"}:
                 continue
             llama = LlamaPeer(options.model, **flags)
-            if "llama" in only:
+            if only & {"llama", f"llama {label}"}:
                 peer = lambda llama=llama: llama.run(kind="decode", prompt=prompt, n=128)
                 report(results, alternate(f"decode 128 / Llama {label}", decode(engine, 128), peer, n))
-            if "long" in only:
+            if only & {"long", f"long {label}"}:
                 peer = lambda llama=llama: llama.run(kind="decode", prompt=prompt, n=1000)
-                report(results, alternate(f"decode 1000 / Llama {label}", decode(engine, 1000), peer, max(3, n // 3)))
+                report(results, alternate(f"decode 1000 / Llama {label}", decode(engine, 1000), peer, n))
             llama.close()
         if "embed" in only and engine.embedder is not None:
             texts = [measure.words(120, seed) for seed in range(64)]
@@ -231,33 +278,15 @@ def main() -> None:
 
             report(results, alternate("embeddings / Llama.embed as shipped", embed_ours, embed_llama, n))
             llama.close()
-        if "overhead" in only:
-            from localllm.llama.quantize import quantize_file
-
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            small = folder / "one-layer.gguf"
-            quantize_file(options.model, small, "Q4_1", prune_layers=range(1, engine.info.n_layer))
-            one = ours(small, stack)
-            text = measure.ENDLESS
-            request = Request(prompt=text, max_tokens=512, sampling=Sampling(temperature=0), speculation="none")
-            llama = LlamaPeer(small, n_threads=threads, flash_attn=True)
-            peers: list[tuple[str, Callable[[], float]]] = [
-                ("Llama tuned", lambda: llama.run(kind="decode", prompt=text, n=512))
-            ]
-            if cpp:
-                peers.append(("llama-bench", lambda: llama_bench(small, threads, n=512)))
-
-            def mine_one() -> float:
-                _, seconds, tokens = measure.answer(one, request)
-                return tokens / seconds
-
-            for label, peer in peers:
-                pairs = alternate(f"one layer, decode 512 / {label}", mine_one, peer, max(5, n // 3))
-                report(results, pairs)
-                micro = [1e6 / x - 1e6 / y for x, y in zip(pairs.ours, pairs.peer, strict=True)]
-                print(f"    ours minus {label}: {sorted(micro)[len(micro) // 2]:+.0f} microseconds per token")
-            llama.close()
-    write("engine", results)
+        if "xllamacpp" in only:
+            if XllamacppPeer.present():
+                x = XllamacppPeer(options.model, threads)
+                peer = lambda: x.run(prompt=prompt, n=128)
+                report(results, alternate("decode 128 / xllamacpp", decode(engine, 128), peer, n))
+                x.close()
+            else:
+                print("peer missing: xllamacpp (bench/peers.sh installs it)")
+    write("engine" + (f"-{options.only}" if options.only != parser.get_default("only") else ""), results)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ LOCALLLM_PEERS=DIR python -m bench.memory [--model FILE]
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import tempfile
@@ -27,9 +28,16 @@ def peak_of(pid: int) -> int:
 
 
 def children() -> list[int]:
-    out = subprocess.run(["pgrep", "-f", "localllm.engine.worker"], capture_output=True, text=True, check=False).stdout
-    mine = Path("/proc/self").resolve().name
-    return [int(p) for p in out.split() if f"\nPPid:\t{mine}\n" in Path(f"/proc/{p}/status").read_text("utf-8")]
+    """Workers of this process."""
+    mine, found = f"\nPPid:\t{os.getpid()}\n", []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mine in (folder / "status").read_text("utf-8", "replace"):
+                command = (folder / "cmdline").read_bytes()
+                found += [int(folder.name)] if b"localllm.engine.worker" in command else []
+        except OSError:  # it ended meanwhile
+            continue
+    return found
 
 
 def main() -> None:
