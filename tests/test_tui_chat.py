@@ -420,3 +420,16 @@ async def test_a_mistake_inside_the_app_is_one_line_and_a_log_file(
     assert "a mistake" in (tmp_path / "logs" / "app.log").read_text()
     said = capsys.readouterr().err
     assert "Something went wrong inside the app" in said and "Traceback" not in said
+
+
+async def test_the_row_of_keys_follows_the_focus_and_long_titles_end_in_dots(tmp_path: Path) -> None:
+    async with opened(tmp_path, size=(40, 20)) as here:
+        assert "/ commands" in here.text(), "the whole of the placeholder"
+        await here.ask("Explain in three sentences why the sky is blue and the sunset is red")
+        title = here.text().split("\n")[0]
+        assert title.startswith("Explain in three") and title.endswith("…")
+        assert "Enter send" in here.text()
+        await here.pilot.press("shift+tab")
+        await here.until(lambda: "↑ up" in here.text() and "Enter send" not in here.text(), "the keys of messages")
+        await here.pilot.press("escape")
+        await here.until(lambda: "Enter send" in here.text() and "↑ up" not in here.text(), "the keys of the prompt")

@@ -52,3 +52,12 @@ async def test_title_and_way_out_are_in_sight(name: str, size: tuple[int, int], 
         shown = screen_text(app)
         assert title in shown
         assert all(len(row) <= size[0] for row in shown.splitlines())
+
+
+async def test_where_there_is_little_room_a_dialog_takes_all_of_it() -> None:
+    app = Stage(CitationScreen(answer(CITED), 1, lambda passage: DOCUMENT))
+    async with app.run_test(size=(40, 20)) as pilot:
+        await wait_until(pilot, lambda: "Replace the seal" in screen_text(app), "the passage")
+        rows = screen_text(app).splitlines()
+        assert "pump.md" in rows[0] and not any("┌" in row or "│" in row for row in rows)
+        assert sum(row.startswith(("Filler", "Replace", "part", "End.")) for row in rows) >= 12, "rows of text"

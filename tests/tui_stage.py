@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 import localllm_tui
+from localllm_tui.sizes import BREAKPOINTS
 from localllm_tui.themes import OWN, with_markdown_colours
 
 _TCSS = Path(localllm_tui.__file__).with_name("app.tcss")
@@ -23,6 +24,7 @@ class Stage(App[None]):
 
     CSS_PATH = _TCSS
     ENABLE_COMMAND_PALETTE = False
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
 
     def __init__(self, shown: Screen[Any]) -> None:
         super().__init__()

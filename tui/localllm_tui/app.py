@@ -22,6 +22,7 @@ from localllm_tui.own_keys import read_own_keys
 from localllm_tui.screens.chat import ChatScreen
 from localllm_tui.screens.palette import Everything
 from localllm_tui.settle import settle
+from localllm_tui.sizes import BREAKPOINTS
 from localllm_tui.themes import OWN, with_markdown_colours
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class LocalLLMApp(App[int]):
     COMMANDS: ClassVar = {Everything}
     PAUSE_GC_ON_SCROLL = True
     BINDINGS: ClassVar[list[BindingType]] = []
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
 
     def __init__(self, settings: Settings, paths: Paths, assistant: Assistant) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from textual import on
+from textual import events, on
 from textual.content import Content
 from textual.screen import Screen
 from textual.timer import Timer
@@ -23,6 +23,7 @@ from localllm_tui.own_keys import read_own_keys
 from localllm_tui.turn import Turn
 from localllm_tui.widgets.chat_list import ChatList
 from localllm_tui.widgets.hints import Hints
+from localllm_tui.widgets.message_view import MessageView
 from localllm_tui.widgets.prompt import Prompt
 from localllm_tui.widgets.sources import Sources
 from localllm_tui.widgets.status_line import StatusLine
@@ -101,6 +102,13 @@ class ChatBase(Screen[None]):
     def hints(self) -> Hints:
         """The row of keys."""
         return self.query_one(Hints)
+
+    @on(events.DescendantFocus)
+    def focus_moved(self) -> None:
+        """The row of keys follows the focus."""
+        in_messages = isinstance(self.focused, MessageView)
+        if in_messages != self.hints.in_messages:
+            self.hints.show(self.hints.busy, in_messages)
 
     def say(self, text: str, severity: str = "information") -> None:
         """A short notice in the corner."""

@@ -26,7 +26,6 @@ class ChatScreen(DoingKeys):
     """Shows one chat and lets the user do everything."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("anywhere")]
-    HORIZONTAL_BREAKPOINTS = [(0, "-w0"), (60, "-w80"), (100, "-w100"), (120, "-w120")]  # noqa: RUF012
     AUTO_FOCUS = "#prompt"
 
     def compose(self) -> ComposeResult:

@@ -18,7 +18,7 @@ from localllm.events import Citation, Passage, SupportState
 from localllm.history import StoredMessage
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean, clean_line
-from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
+from localllm_tui.screens.hint_row import HintRow
 
 STATES = {
     SupportState.VERIFIED: ("✓ verified", "$success"),
@@ -46,15 +46,12 @@ class CitationScreen(ModalScreen[None]):
         ("n,right", "step(1)", "Next"),
         ("p,left", "step(-1)", "Previous"),
     ]
-    CSS = (
-        DIALOG_CSS
-        + """
+    CSS = """
     CitationScreen .dialog { height: 85%; width: 85%; max-width: 110; }
     CitationScreen #citation-facts { height: auto; margin: 0 0 1 0; }
     CitationScreen VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; }
     CitationScreen #citation-text { height: auto; }
     """
-    )
 
     def __init__(self, message: StoredMessage, number: int, read_source: ReadSource | None = None) -> None:
         super().__init__()

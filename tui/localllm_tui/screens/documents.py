@@ -21,7 +21,7 @@ from textual.widgets.option_list import Option
 from localllm.errors import LocalLLMError
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
+from localllm_tui.screens.hint_row import HintRow
 from localllm_tui.screens.pick import Pick
 from localllm_tui.screens.text_dialog import TextDialog
 
@@ -55,15 +55,12 @@ class DocumentsScreen(ModalScreen[str | None]):
         ("l", "library", "Library"),
         ("u", "use", "Use"),
     ]
-    CSS = (
-        DIALOG_CSS
-        + """
+    CSS = """
     DocumentsScreen .dialog { height: 85%; width: 85%; max-width: 110; }
     DocumentsScreen .dialog OptionList { height: 1fr; max-height: 100%; }
     DocumentsScreen #documents-facts { height: auto; color: $text-muted; margin: 0 0 1 0; }
     DocumentsScreen #documents-progress { height: auto; margin: 1 0 0 0; }
     """
-    )
 
     @dataclass
     class News(Message):

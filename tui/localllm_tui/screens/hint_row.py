@@ -1,4 +1,4 @@
-"""The look that the larger dialogs share: calm lists, and a last row with the keys, each of them clickable."""
+"""The last rows of the larger dialogs: their keys, each of them clickable."""
 
 from __future__ import annotations
 
@@ -10,17 +10,6 @@ from textual.style import Style
 from textual.widgets import Static
 
 from localllm_tui.markdown.blocks import MUTED
-
-DIALOG_CSS = """
-.dialog HintRow { height: auto; margin: 1 0 0 0; }
-.dialog OptionList { scrollbar-size-vertical: 1; background: $surface; }
-.dialog OptionList:focus { background: $surface; background-tint: $surface 0%; }
-.dialog OptionList > .option-list--option-highlighted { background: $panel; color: $foreground; text-style: none; }
-.dialog OptionList:focus > .option-list--option-highlighted {
-    background: $panel; color: $foreground; text-style: none;
-}
-"""
-"""For `CSS` of a screen with a ``.dialog`` in it."""
 
 
 class HintRow(Static):

@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from localllm.errors import LocalLLMError
 from localllm_tui.markdown.clean import clean
-from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
+from localllm_tui.screens.hint_row import HintRow
 
 
 class InspectorScreen(ModalScreen[None]):
@@ -31,15 +31,12 @@ class InspectorScreen(ModalScreen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q", "leave", "Close"), ("y", "copy", "Copy")]
-    CSS = (
-        DIALOG_CSS
-        + """
+    CSS = """
     InspectorScreen .dialog { height: 85%; width: 85%; max-width: 110; }
     InspectorScreen VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; }
     InspectorScreen #prompt-text { height: auto; }
     InspectorScreen #prompt-facts { height: 1; color: $text-muted; }
     """
-    )
 
     @dataclass
     class Read(Message):

@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from localllm_tui.actions import ACTIONS, BY_ID, GROUPS, Action, Keys, key_name, key_names
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.own_keys import complaint_about
-from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
+from localllm_tui.screens.hint_row import HintRow
 
 Keep = Callable[[dict[str, str]], str]
 """Uses and stores the user's own keys; returns what went wrong, or nothing."""
@@ -36,14 +36,11 @@ class KeysScreen(ModalScreen[None]):
         ("a", "add", "A further key"),
         ("r", "reset", "As in the key set"),
     ]
-    CSS = (
-        DIALOG_CSS
-        + """
+    CSS = """
     KeysScreen .dialog { height: 85%; width: 95%; max-width: 100; }
     KeysScreen #actions { height: 1fr; max-height: 100%; text-wrap: nowrap; text-overflow: ellipsis; }
     KeysScreen #keys-note { height: auto; color: $text-muted; margin: 1 0 0 0; }
     """
-    )
 
     def __init__(self, keys: Keys, keep: Keep) -> None:
         super().__init__()

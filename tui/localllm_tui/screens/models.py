@@ -26,7 +26,7 @@ from localllm.models.shelf import Model, list_models, own_folders
 from localllm.settings import Paths, Settings
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
+from localllm_tui.screens.hint_row import HintRow
 
 GetStarter = Callable[[Callable[[Progress], None]], None]
 """Gets the starter set and reports how far it is."""
@@ -51,13 +51,10 @@ class ModelsScreen(ModalScreen[str | None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "Leave"), ("g", "starter", "Get the starter set")]
-    CSS = (
-        DIALOG_CSS
-        + """
+    CSS = """
     ModelsScreen .dialog { width: 80%; max-width: 100; max-height: 85%; }
     ModelsScreen #models-note { height: auto; color: $text-muted; margin: 1 0 0 0; }
     """
-    )
 
     @dataclass
     class Listed(Message):

@@ -19,7 +19,7 @@ from localllm.presets import Preset, delete_preset, list_presets, preset_names, 
 from localllm.settings import Paths
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
+from localllm_tui.screens.hint_row import HintRow
 from localllm_tui.screens.pick import Pick
 from localllm_tui.screens.text_dialog import TextDialog
 
@@ -41,14 +41,11 @@ class PresetsScreen(ModalScreen[Preset | None]):
         ("s", "save", "Save this chat"),
         ("d,delete", "delete", "Delete"),
     ]
-    CSS = (
-        DIALOG_CSS
-        + """
+    CSS = """
     PresetsScreen .dialog { height: 85%; width: 90%; max-width: 90; }
     PresetsScreen #presets { height: 1fr; max-height: 100%; }
     PresetsScreen #presets-note { height: auto; max-height: 4; color: $text-muted; margin: 1 0 0 0; }
     """
-    )
 
     def __init__(self, paths: Paths, make: Make, current: str = "") -> None:
         super().__init__()

@@ -19,7 +19,7 @@ from localllm.events import RuleState, RuleVerdict, Verdict
 from localllm.settings import Paths
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
+from localllm_tui.screens.hint_row import HintRow
 from localllm_tui.screens.show_text import ShowText
 
 
@@ -63,14 +63,11 @@ class RulesScreen(ModalScreen[str | None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "Leave")]
-    CSS = (
-        DIALOG_CSS
-        + """
+    CSS = """
     RulesScreen .dialog { height: 85%; }
     RulesScreen .dialog OptionList { height: 1fr; max-height: 100%; }
     RulesScreen #rules-note { height: auto; color: $text-muted; margin: 1 0 0 0; }
     """
-    )
 
     def __init__(self, paths: Paths, current: str = "") -> None:
         super().__init__()

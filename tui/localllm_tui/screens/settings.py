@@ -20,7 +20,7 @@ from localllm.errors import LocalLLMError
 from localllm.settings import Paths, Settings, rule_of, save_setting
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.hint_row import DIALOG_CSS, HintRow
+from localllm_tui.screens.hint_row import HintRow
 from localllm_tui.screens.model_news import LOADS
 from localllm_tui.screens.pick import Pick
 from localllm_tui.screens.text_dialog import TextDialog
@@ -45,14 +45,11 @@ class SettingsScreen(ModalScreen[Settings]):
         ("slash", "search", "Search"),
         ("d", "reset", "Default"),
     ]
-    CSS = (
-        DIALOG_CSS
-        + """
+    CSS = """
     SettingsScreen .dialog { height: 85%; width: 80%; max-width: 100; }
     SettingsScreen .dialog OptionList { height: 1fr; max-height: 100%; }
     SettingsScreen Input { margin: 0 0 1 0; }
     """
-    )
 
     def __init__(
         self,

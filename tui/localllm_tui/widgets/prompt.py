@@ -11,6 +11,9 @@ from textual.widgets import TextArea
 
 from localllm_tui.actions import bindings
 
+PLACEHOLDER = "Ask anything.  @ attach a file   / commands"
+SHORT_PLACEHOLDER = "Ask anything.  @ file  / commands"
+
 
 class Prompt(TextArea):
     """Where the user writes."""
@@ -31,7 +34,7 @@ class Prompt(TextArea):
             show_line_numbers=False,
             highlight_cursor_line=False,
             compact=True,
-            placeholder="Ask anything.  @ attach a file   / commands",
+            placeholder=PLACEHOLDER,
         )
         self.past: list[str] = []
         """Earlier prompts, oldest first."""
@@ -39,6 +42,11 @@ class Prompt(TextArea):
         self._unsent = ""
         self.completing = False
         """The list of completions is open: it takes some keys."""
+
+    def on_resize(self) -> None:
+        """Where there is little room, fewer words."""
+        fits = self.size.width > len(PLACEHOLDER)
+        self.placeholder = PLACEHOLDER if fits else SHORT_PLACEHOLDER
 
     def put(self, text: str) -> None:
         """Replace the text, cursor at its end."""
