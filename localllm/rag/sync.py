@@ -7,18 +7,17 @@ killed or cancelled at any moment and the next one goes on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from localllm.errors import LibraryFull
 from localllm.rag import lease
 from localllm.rag.chunks import MAX_CHUNKS, Chunker
 from localllm.rag.embedding import embed_missing
+from localllm.rag.file_facts import facts_of, hashed, kept
 from localllm.rag.folders import Found, file_found, walk
 from localllm.rag.index import Library
 from localllm.rag.progress import Cancelled, Progress, RootOffline, Skipped, Summary, SyncEvent
@@ -30,8 +29,6 @@ from localllm.rag.rows import FileFacts, FileRow, Root, TextMap
 if TYPE_CHECKING:
     from localllm.engine.protocol import Cancel, Embedder
 
-_RACY_NS = 2_000_000_000
-"""A file changed within this time of the scan may change again with the same time: it is hashed once more next time."""
 _READ = ("ok", "partial")
 _LOOK_FILES, _DROP_FILES = 500, 100
 """Files between two looks at a cancel, while folders are walked and while documents are dropped."""
@@ -74,6 +71,8 @@ def sync(
                 run.tidy()
             except Cancelled:
                 summary.cancelled = True
+            except LibraryFull as error:
+                raise run.with_need(error) from error
             run.finish()
             if embedder is None:
                 summary.not_embedded = library.count_chunks()
@@ -101,6 +100,8 @@ class _Run:
         self.held, self.summary = held, summary
         self.chunker = Chunker(embedder)
         self.marked = False
+        self.bytes_left = 0
+        """Of the files that are being read."""
         active = library.active_model
         self.in_use = active is None or embedder is None or active.fingerprint == embedder.fingerprint
         """The embedder is that of the library, or may become it."""
@@ -170,6 +171,18 @@ class _Run:
         written = self.summary.chunks + self.summary.removed  # and at least one chunk of each that was removed
         if written and written > self.library.count_chunks() // 10:  # a few changes are merged as they come
             self.library.tidy(self.check)
+
+    def with_need(self, error: LibraryFull) -> LibraryFull:
+        """A full disk, with what the files that are left would take: as much for each byte as those before."""
+        stored = self.library.query("SELECT total(size) FROM documents WHERE content IS NOT NULL")[0][0]
+        pages, size = (self.library.query(f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size"))
+        need = self.bytes_left * (pages * size / stored if stored else 2.0)
+        if not need:
+            return error
+        hint = (
+            f"About {max(1, need / 1e6):,.0f} MB are needed; what was indexed before stays, and the next sync goes on."
+        )
+        return LibraryFull(error.message, hint)
 
     def finish(self) -> None:
         """Leave the file whole, also after a cancel."""
@@ -242,7 +255,7 @@ class _Run:
     ) -> Iterator[SyncEvent]:
         moved = {(row.size, row.mtime_ns, row.inode): r for r, row in gone.items() if row.status in _READ}
         total, done_bytes, began = sum(item.size for item in todo), 0, time.monotonic()
-        before_chunks, reading = self.summary.chunks, _reading_order(todo)
+        before_chunks, reading, self.bytes_left = self.summary.chunks, _reading_order(todo), total
         for number, item in enumerate(reading):
             self.check()
             self._mark()
@@ -262,6 +275,7 @@ class _Run:
             elif (skipped := self._file(root, folder, item, known.get(item.relpath), gone)) is not None:
                 yield skipped
             done_bytes += item.size
+            self.bytes_left = total - done_bytes
         if todo:
             seconds = max(time.monotonic() - began, 1e-6)
             rate = (self.summary.chunks - before_chunks) / seconds
@@ -283,32 +297,30 @@ class _Run:
         facts: FileFacts | None = None
         for _ in range(2):
             try:
-                facts = self._hashed(path, follow)
+                facts = hashed(path, follow, self.check)
                 if facts is None:
                     continue
                 if before is not None and before.sha256 == facts.sha256 and before.reader == _reader_of(item):
-                    self.library.touch(before.id, _kept(item, facts))
+                    self.library.touch(before.id, kept(item, facts))
                     self.summary.unchanged += before.status in _READ
                     return None
                 if self._is_here(root, item, facts, gone):
                     return None
                 extract = self.reader.read(path, item.format, self.check)
-                if _facts(path.stat(follow_symlinks=follow)) != replace(facts, sha256=None):
+                if facts_of(path.stat(follow_symlinks=follow)) != replace(facts, sha256=None):
                     continue  # it changed while it was read
             except OSError as error:
                 return self._skip(root, folder, item, item.facts, f"can't be opened: {error.strerror or error}", True)
             except Unreadable as error:
-                return self._skip(root, folder, item, _kept(item, facts or item.facts), error.reason, not error.skipped)
+                return self._skip(root, folder, item, kept(item, facts or item.facts), error.reason, not error.skipped)
             if not extract.text.strip():
-                return self._skip(root, folder, item, _kept(item, facts), "no text in it", error=False)
+                return self._skip(root, folder, item, kept(item, facts), "no text in it", error=False)
             chunks = self.chunker.cut(TextMap(extract.text, extract.layout), self.check)
             partial = extract.partial
             if len(chunks) >= MAX_CHUNKS:
                 partial = f"only its first {MAX_CHUNKS:,} chunks are searched"
             extract = replace(extract, reader=_reader_of(item), partial=partial)
-            self.library.store(
-                root.id, item.relpath, _kept(item, facts), extract, chunks, self.chunker.name, self.check
-            )
+            self.library.store(root.id, item.relpath, kept(item, facts), extract, chunks, self.chunker.name, self.check)
             self.summary.chunks += len(chunks)
             self._count(before)
             return None
@@ -326,11 +338,11 @@ class _Run:
                 continue
             with self.library.stoppable(self.cancel):
                 if root_id == root.id and relpath in gone:
-                    self.library.move(document_id, root.id, item.relpath, _kept(item, facts))
+                    self.library.move(document_id, root.id, item.relpath, kept(item, facts))
                     del gone[relpath]
                     self.summary.moved += 1
                 else:
-                    self.library.store_same(root.id, item.relpath, _kept(item, facts), document_id)
+                    self.library.store_same(root.id, item.relpath, kept(item, facts), document_id)
                     self.summary.added += 1
             return True
         return False
@@ -353,27 +365,6 @@ class _Run:
             self.summary.skipped += 1
         return Skipped(str(folder / item.relpath), reason, error)
 
-    def _hashed(self, path: Path, follow: bool) -> FileFacts | None:
-        """Facts and hash of a file; None when it changed meanwhile.
-
-        What was a file when the folder was read may be a link or a pipe by now: neither is followed or waited for.
-        """
-        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-        digest = hashlib.sha256()
-        with os.fdopen(os.open(path, flags if follow else flags | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
-            info = os.fstat(file.fileno())
-            if not stat.S_ISREG(info.st_mode):
-                raise Unreadable("not a regular file")
-            while block := file.read(1 << 20):
-                self.check()
-                digest.update(block)
-        facts = _facts(info)
-        return replace(facts, sha256=digest.digest()) if _facts(path.stat(follow_symlinks=follow)) == facts else None
-
-
-def _facts(info: os.stat_result) -> FileFacts:
-    return FileFacts(info.st_size, info.st_mtime_ns, info.st_ino)
-
 
 def _reading_order(todo: list[Found]) -> list[Found]:
     """By folder and name, so that progress is easy to follow."""
@@ -386,10 +377,3 @@ def _reader_of(item: Found) -> str:
         return ""
     format = item.format
     return reader_name(format) if format else "none"
-
-
-def _kept(item: Found, facts: FileFacts) -> FileFacts:
-    """The facts to compare with next time; a file that has just been changed gives no time that can be trusted."""
-    if time.time_ns() - facts.mtime_ns <= _RACY_NS:
-        facts = replace(facts, mtime_ns=0)
-    return replace(facts, inode=item.inode)  # as the walk tells it, which on Windows is nothing
