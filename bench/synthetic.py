@@ -64,6 +64,38 @@ def deepen(source: Path, target: Path, n_layers: int) -> None:
     target.with_suffix(".part").replace(target)
 
 
+def trim_vocabulary(source: Path, target: Path, n_tokens: int) -> None:
+    """Write `source` with only its first `n_tokens` tokens: a draft with a smaller vocabulary and a cheaper output.
+
+    Byte-level BPE learns its tokens one after the other, so that the merges of what is left stay whole.
+    """
+    reader = GGUFReader(source)
+    writer = GGUFWriter(target.with_suffix(".part"), str(reader.fields["general.architecture"].contents()))
+    tokens = [str(t) for t in reader.fields["tokenizer.ggml.tokens"].contents()][:n_tokens]
+    known = set(tokens)
+    for key, field in reader.fields.items():
+        if key.startswith("GGUF.") or key == "general.architecture":
+            continue
+        value, kind = field.contents(), field.types[0]
+        if key == "tokenizer.ggml.tokens":
+            value = tokens
+        elif key in ("tokenizer.ggml.token_type", "tokenizer.ggml.scores"):
+            value = value[:n_tokens]
+        elif key == "tokenizer.ggml.merges":
+            value = [m for m in value if "".join(m.split(" ")) in known]
+        elif key.endswith(".vocab_size"):
+            value = n_tokens
+        writer.add_key_value(key, value, kind, field.types[1] if kind == GGUFValueType.ARRAY else None)
+    for tensor in reader.tensors:
+        rows = tensor.data[:n_tokens] if tensor.name in ("token_embd.weight", "output.weight") else tensor.data
+        writer.add_tensor(tensor.name, np.array(rows), raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    target.with_suffix(".part").replace(target)
+
+
 def make_target(folder: Path, quant: str, n_layers: int = 180, source: Path = STARTER) -> Path:
     """The synthetic target in `quant`, made once."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -45,6 +45,7 @@ class ByText:
     def __init__(self, target: Vocabulary, draft: Vocabulary) -> None:
         self._target, self._draft = target, draft
         ids = {piece: t for t in range(draft.n_tokens - 1, -1, -1) if (piece := draft.piece(t))}
+        self._bytes = {piece[0]: d for piece, d in ids.items() if len(piece) == 1}
         self._to_draft: dict[int, tuple[int, ...]] = {}
         self._to_target = [-1] * draft.n_tokens
         for t in range(target.n_tokens - 1, -1, -1):
@@ -66,9 +67,16 @@ class ByText:
         """The draft's tokens for one token of the target; none for a control token that it doesn't know."""
         ids = self._to_draft.get(token)
         if ids is None:
-            piece = self._target.piece(token)
-            ids = self._to_draft[token] = tuple(self._draft.tokenize(piece)) if piece else ()
+            ids = self._to_draft[token] = self._cut(self._target.piece(token))
         return ids
+
+    def _cut(self, piece: bytes) -> tuple[int, ...]:
+        try:
+            piece.decode("utf-8")
+        except UnicodeDecodeError:  # a part of a character: a tokenizer would read it as something else
+            if all(b in self._bytes for b in piece):
+                return tuple(self._bytes[b] for b in piece)
+        return tuple(self._draft.tokenize(piece)) if piece else ()
 
     def to_target(self, token: int) -> int:
         """The target's token with exactly the same text, -1 where there is none."""
