@@ -138,15 +138,19 @@ class Writer:
 
     def _plain(self, request: Any) -> Answer:
         from localllm.engine.protocol import GenerationDone, TokenEvent
+        from localllm.errors import ConstraintRefused
         from localllm.events import FinishReason
 
         started = time.process_time()
         text, tokens, cut = "", 0, False
-        for event in self.engine.stream(request):
-            if isinstance(event, TokenEvent):
-                text += event.text
-            elif isinstance(event, GenerationDone):
-                tokens, cut = event.stats.completion_tokens, event.reason is FinishReason.LENGTH
+        try:
+            for event in self.engine.stream(request):
+                if isinstance(event, TokenEvent):
+                    text, tokens = text + event.text, tokens + len(event.token_ids)
+                elif isinstance(event, GenerationDone):
+                    tokens, cut = event.stats.completion_tokens, event.reason is FinishReason.LENGTH
+        except ConstraintRefused:  # the grammar outgrew its limits: what stands is the answer, and it counts as cut off
+            cut = True
         return self._answer(request, text, tokens, time.process_time() - started, cut)
 
     def _ruled(self, request: Any, compiled: Any) -> Answer:

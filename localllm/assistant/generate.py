@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from localllm.assistant.seams import AnswerRules, Checked, Grounded, Grounding
 from localllm.engine.protocol import Cancel, Engine, GenerationDone, Request, TokenEvent
+from localllm.errors import ConstraintRefused
 from localllm.events import (
     Event,
     FinishReason,
@@ -65,20 +66,29 @@ def generate(
         text, broken, done, n_tokens = request.prefix, None, None, 0
         monitor = rules.monitor(text) if rules and not hidden else None
         stream = engine.stream(request, cancel)
-        for event in stream:
-            if isinstance(event, Prefilling):
-                yield event
-            elif isinstance(event, GenerationDone):
-                done = event
-            elif isinstance(event, TokenEvent):
-                n_tokens += len(event.token_ids)
-                text += event.text
-                broken = monitor.feed(event.text) if monitor else None
-                if broken is not None and attempt < (rules.attempts if rules else 0):
-                    break
-                broken = None
-                if not hidden:
-                    yield Token(event.text, len(event.token_ids), event.from_draft)
+        try:
+            for event in stream:
+                if isinstance(event, Prefilling):
+                    yield event
+                elif isinstance(event, GenerationDone):
+                    done = event
+                elif isinstance(event, TokenEvent):
+                    n_tokens += len(event.token_ids)
+                    text += event.text
+                    broken = monitor.feed(event.text) if monitor else None
+                    if broken is not None and attempt < (rules.attempts if rules else 0):
+                        break
+                    broken = None
+                    if not hidden:
+                        yield Token(event.text, len(event.token_ids), event.from_draft)
+        except ConstraintRefused:
+            if not n_tokens or rules is None or hidden:
+                raise
+            # The grammar outgrew its limits in the middle: what stands stays, the rest is checked afterwards.
+            given_up += n_tokens
+            notes.append("The rules became too complex to enforce while decoding: the rest was checked afterwards.")
+            request = replace(request, prefix=text, constraint=None, max_tokens=_left(engine, first, text))
+            continue
         if broken is not None:
             # The engine stops when its stream is closed, and keeps the KV state of what stands.
             stream.close()  # type: ignore[attr-defined]
