@@ -225,6 +225,7 @@ class ContextUse:
     prompt_tokens: int
     dropped_messages: int = 0
     passages: int = 0
+    assembly: Literal["exact", "warm", "instant"] = "exact"
 
 
 @dataclass(frozen=True, slots=True)

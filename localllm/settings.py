@@ -78,6 +78,12 @@ class Settings:
     answer_mode: str = _setting(
         "auto", "documents", "How answers from documents are made.", choices=("auto", "generate", "extract")
     )
+    assembly: str = _setting(
+        "auto",
+        "documents",
+        "How passages reach the model. Today all are read anew (exact); an answer says so where another is asked for.",
+        choices=("auto", "exact", "warm", "instant"),
+    )
     passages: int = _setting(5, "documents", "Passages put before the model.", minimum=1, maximum=50)
     # privacy
     offline: bool = _setting(False, "privacy", "Refuse every network connection, downloads included.")

@@ -194,6 +194,12 @@ def test_the_model_reads_the_passages_and_the_history_keeps_the_question_alone()
     assert answer.citations == finished.citations and answer.passages == (PASSAGE,)
 
 
+def test_a_way_of_reading_passages_that_is_not_built_is_said() -> None:
+    assistant = Assistant(FakeEngine(), library=FakeLibrary(FakeGrounding()), settings=Settings(assembly="instant"))
+    _, finished = run(assistant)
+    assert "Passages are read anew: 'instant' is not built yet." in finished.notes
+
+
 def test_not_in_the_documents_asks_no_model() -> None:
     engine = FakeEngine()
     events, finished = run(Assistant(engine, library=FakeLibrary(FakeGrounding(refusal="Not in your documents."))))

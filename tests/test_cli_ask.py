@@ -189,7 +189,9 @@ ANSWER = closed(
         plain_steps=INTEGER,
         speedup=NUMBER,
     ),
-    context=closed(n_ctx=INTEGER, dropped_messages=INTEGER, passages=INTEGER),
+    context=closed(
+        n_ctx=INTEGER, dropped_messages=INTEGER, passages=INTEGER, assembly={"enum": ["exact", "warm", "instant"]}
+    ),
     citations={
         "type": "array",
         "items": closed(
@@ -245,7 +247,7 @@ def test_every_part_of_an_answer_has_its_place_in_the_document() -> None:
         Stats(10, 5, 21, 0.5, 0.1, 2.0, 4096, Speculation(8, 6, 14, 10, 1.3, "ngram")),
         "m",
         "ngram",
-        ContextUse(4096, 10, 2, 5),
+        ContextUse(4096, 10, 2, 5, "warm"),
         (Citation(1, "pump.md", None, 9, 100, 140, "Replace", SupportState.NEAR),),
         (Span(0, 4),),
         (passage,),
@@ -256,7 +258,7 @@ def test_every_part_of_an_answer_has_its_place_in_the_document() -> None:
     assert value["timing"]["decode_tokens_per_second"] == 10.0
     assert value["speculation"]["acceptance_rate"] == 0.75
     assert value["citations"][0]["state"] == "near" and value["nearest"][0]["page"] == 3
-    assert value["context"] == {"n_ctx": 4096, "dropped_messages": 2, "passages": 5}
+    assert value["context"] == {"n_ctx": 4096, "dropped_messages": 2, "passages": 5, "assembly": "warm"}
     assert value["verdict"]["rules"][0]["span"] == {"start": 3, "end": 4}
 
 

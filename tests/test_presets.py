@@ -69,7 +69,9 @@ VALUES: dict[type, st.SearchStrategy[Any]] = {
     int: st.integers(0, 500),
     float: st.floats(0.2, 1.0),
 }
-FREE = [n for n in PRESET_SETTINGS if n not in ("gpu_layers", "passages", "kv_type", "kv_type_v", "answer_mode")]
+FREE = [
+    n for n in PRESET_SETTINGS if n not in ("gpu_layers", "passages", "kv_type", "kv_type_v", "answer_mode", "assembly")
+]
 
 
 @given(

@@ -366,6 +366,8 @@ class Assistant:
                 cancel=cancel,
             )
             notes += grounding.notes
+            if settings.assembly in ("warm", "instant"):
+                notes.append(f"Passages are read anew: {settings.assembly!r} is not built yet.")
             if grounding.system:
                 self._documents_say[settings.docs] = grounding.system
             yield Retrieved(grounding.passages, grounding.mode, grounding.seconds)

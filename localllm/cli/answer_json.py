@@ -39,6 +39,7 @@ def answer_json(finished: Finished) -> dict[str, Any]:
             "n_ctx": context.n_ctx,
             "dropped_messages": context.dropped_messages,
             "passages": context.passages,
+            "assembly": context.assembly,
         },
         "citations": [asdict(citation) for citation in finished.citations],
         "unsupported": [_span(span) for span in finished.unsupported],

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 @click.option("--ctx", type=click.IntRange(min=0), metavar="N", help="Context window in tokens.")
 @click.option("--gpu-layers", metavar="auto|N", help="Layers to put on the GPU.")
 @click.option("--answer", "answer_mode", type=click.Choice(["auto", "generate", "extract"]), help="With --docs.")
-@click.option("--passages", type=click.IntRange(1, 50), metavar="N", help="With --docs: passages at most.")
+@click.option("--passages", "assembly", type=click.Choice(["auto", "exact", "warm", "instant"]), help="With --docs.")
 @click.option("--show-prompt", is_flag=True, help="Print the prompt as the model sees it to standard error.")
 @click.option("--allow-code", is_flag=True, default=None, help="Let the rule set run its own Python code.")
 @click.option("--stats", is_flag=True, help="Print what the answer cost to standard error.")
