@@ -43,7 +43,7 @@ def make_library(path: Path, files: Mapping[str, str], embedder: Embedder | None
         )
     if embedder is not None:
         model = library.model(embedder.fingerprint, name="fake", dim=embedder.dim, max_tokens=embedder.max_tokens)
-        missing = library.missing_vectors(model.id, 10_000)
+        missing = library.missing_vectors(model.id, 10_000)[0]
         rows = embedder.embed([text for _, text in missing]).astype("<f2")
         library.put_vectors(model.id, [(key, row.tobytes()) for (key, _), row in zip(missing, rows, strict=True)])
         library.activate(model.id)

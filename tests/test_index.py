@@ -82,11 +82,11 @@ def test_a_failure_half_way_leaves_nothing(library: Library) -> None:
 def test_moving_a_document_keeps_its_vectors(library: Library) -> None:
     document_id = stored(library)
     model = library.model("letters-1", name="letters", dim=2, max_tokens=9)
-    missing = library.missing_vectors(model.id)
+    missing, _ = library.missing_vectors(model.id, 256)
     assert [text.split("\n")[0] for _, text in missing] == ["Pump", "Part"]
     library.put_vectors(model.id, [(sha, b"\0\0\0\0") for sha, _ in missing])
     library.move(document_id, library.roots()[0].id, "renamed.md", FACTS)
-    assert library.missing_vectors(model.id) == []
+    assert library.missing_vectors(model.id, 256)[0] == []
     assert len(list(library.vectors(model.id))) == 2
     assert len(found(library, "renamed")) == 2
     assert found(library, '"pump md"') == []
@@ -256,7 +256,7 @@ def test_verify_while_another_process_writes_says_nothing_of_the_file(library: L
 def test_a_vector_of_the_wrong_size_is_a_fault(library: Library) -> None:
     stored(library)
     model = library.model("letters-1", name="letters", dim=2, max_tokens=9)
-    library.put_vectors(model.id, [(sha, b"\0" * 6) for sha, _ in library.missing_vectors(model.id)])
+    library.put_vectors(model.id, [(sha, b"\0" * 6) for sha, _ in library.missing_vectors(model.id, 9)[0]])
     assert library.verify() == ["2 vectors are not of their model's size"]
 
 
@@ -355,3 +355,22 @@ def test_tidying_in_steps_merges_the_keyword_index(library: Library, monkeypatch
     assert len(looks) >= 2
     assert library.query("SELECT count(DISTINCT segid) FROM chunks_fts_idx")[0][0] == 1
     assert library.verify() == []
+
+
+def test_missing_vectors_are_gone_through_once(library: Library) -> None:
+    stored(library)
+    stored(library, "again.md")
+    stored(library, "other.md", TEXT.replace("seal", "belt"))
+    model = library.model("letters-1", name="letters", dim=2, max_tokens=9)
+    seen: list[str] = []
+    after = 0
+    while True:
+        some, after = library.missing_vectors(model.id, 1, after)
+        if not some:
+            break
+        seen += [text.splitlines()[1] for _, text in some]
+        library.put_vectors(model.id, [(sha, b"\0\0\0\0") for sha, _ in some])
+    assert sorted(seen) == [
+        "Replace the belt every 400 hours.", "Replace the seal every 400 hours.", "he part is QX-2291."
+    ]  # fmt: skip
+    assert library.count_missing_vectors(model.id) == 0

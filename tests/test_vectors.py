@@ -39,7 +39,7 @@ def add(library: Library, name: str, n: int, seed: int, model_id: int) -> NDArra
     chunks = [NewChunk(i * size, (i + 1) * size, "", 4) for i in range(n)]
     library.store(root.id, name, FileFacts(1, 1, seed), Extract(text, Layout(), "text"), chunks, "test")
     rows = unit(n, seed).astype("<f2")
-    hashes = [h for h, _ in library.missing_vectors(model_id, n)]
+    hashes = [h for h, _ in library.missing_vectors(model_id, n)[0]]
     assert len(hashes) == n
     library.put_vectors(model_id, [(h, row.tobytes()) for h, row in zip(hashes, rows, strict=True)])
     return rows.astype(np.float32)

@@ -61,7 +61,7 @@ def embed_missing(
     try:
         while True:
             with library.stoppable(cancel):
-                batch, after = library.missing_vectors_after(model.id, after, _FETCH)
+                batch, after = library.missing_vectors(model.id, _FETCH, after)
             if not batch:
                 break
             for part in _batches(batch, pace):

@@ -285,7 +285,6 @@ class Library:
     models = stored_vectors.models
     activate = stored_vectors.activate
     missing_vectors = stored_vectors.missing_vectors
-    missing_vectors_after = stored_vectors.missing_vectors_after
     count_missing_vectors = stored_vectors.count_missing_vectors
     without_vector = stored_vectors.without_vector
     put_vectors = stored_vectors.put_vectors

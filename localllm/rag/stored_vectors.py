@@ -52,19 +52,18 @@ def activate(library: Library, model_id: int) -> None:
         count_change(db)
 
 
-def missing_vectors(library: Library, model_id: int, limit: int = 256) -> list[tuple[bytes, str]]:
-    """Chunks that this embedder has not read yet: the first `limit`, as `missing_vectors_after` gives them."""
-    return missing_vectors_after(library, model_id, 0, limit)[0]
+def missing_vectors(library: Library, model_id: int, limit: int, after: int = 0) -> tuple[list[tuple[bytes, str]], int]:
+    """Chunks that this embedder has not read yet, in the order of their ids.
 
-
-def missing_vectors_after(
-    library: Library, model_id: int, after: int, limit: int
-) -> tuple[list[tuple[bytes, str]], int]:
-    """Chunks with an id above `after` that this embedder has not read yet, in the order of their ids.
+    Args:
+        library: Read.
+        model_id: Row of the embedder.
+        limit: Chunks at most.
+        after: Only chunks with a greater id.
 
     Returns:
-        Pairs of a chunk's hash and its embedded text, each hash once, of at most `limit` chunks; and the id to go on
-        after, so that a whole library is gone through once.
+        Pairs of a chunk's hash and its embedded text, each hash once; and the id to go on after: a whole library
+        is gone through once.
     """
     rows = library.query(
         'SELECT c.id, c.sha256, c.start, c."end", c.heading, d.content FROM chunks c '
