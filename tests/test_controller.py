@@ -151,6 +151,25 @@ def test_what_was_learned_at_temperature_0_is_not_believed_of_answers_that_are_d
     assert set(controller.acceptance) == {"scripted", "scripted (drawn)"}
 
 
+@pytest.mark.parametrize("name", ["Q4_0, repacked", "Q8_0, a wall at two", "F16, a wall and then flat"])
+def test_a_draft_that_is_never_wrong_is_used_in_short_answers_from_their_beginning(name: str) -> None:
+    """The allowance of an answer once let it begin with three tokens at a time, or not at all where those never pay."""
+    machine = Machine(CURVES[name])
+    drafter = ScriptedDrafter(machine, TEXT[:101], lambda _: 1.0, 0.2)
+    costs = CostTable(33)
+    calibrate(costs, machine.step, machine.clock, seconds=80 * machine.plain_seconds)
+    costs.observe_draft(drafter.name, 0.2 * machine.plain_seconds)
+    record = Acceptance()
+    for _ in range(60):  # as the calibration's sample text tells
+        record.observe(1.0, True)
+    ledger = Ledger(balance=64.0)
+    controller = Controller(costs, [drafter], clock=machine.clock, ledger=ledger, acceptance={drafter.name: record})
+    for _ in range(4):
+        seconds = decode(machine, controller, TEXT[:101])
+    _, best = best_fixed(machine, 1.0, 0.2)
+    assert 99 / seconds >= 0.75 * best
+
+
 def test_an_answer_has_to_copy_before_long_drafts_are_sent_for_it() -> None:
     """Matches were right in answers that copied; in a story that shares some phrases with its prompt they are not."""
     machine = Machine(CURVES["F16, a wall and then flat"])

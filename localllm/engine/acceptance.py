@@ -78,6 +78,11 @@ class Acceptance:
         mean, n = self.lately(), self._weight + 1.0
         return min(mean + math.sqrt(mean * (1.0 - mean) / n) + 0.5 / n, 1.0)
 
+    def at_worst(self) -> float:
+        """`lately`, two standard errors lower."""
+        mean, n = self.lately(), self._weight + 1.0
+        return mean - 2.0 * math.sqrt(mean * (1.0 - mean) / n) - 1.0 / n
+
     def observe(self, confidence: float, hit: bool) -> None:
         """One trial."""
         g = bisect_right(EDGES, confidence)

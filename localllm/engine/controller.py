@@ -44,6 +44,8 @@ _HICCUP, _STALL, _KNOWN = 1.25, 5.0, 6
 """A step is charged at most that many times what it should cost: of a size seen so often, and of others."""
 _STAKE, _LEAST_STAKE = 9, 4.0
 """An answer may stake twice what a rejected batch of so many tokens loses, so many plain steps at least."""
+_TRUSTED = 0.85
+"""A draft model that is right at least so often needs no allowance: its drafts don't fail as a whole."""
 _ANSWER, _LEAST_ANSWER = 128, 32
 """Tokens expected of the first answer, and never fewer of what is left of any; one-off costs are shared out."""
 _GUESS = 0.25
@@ -284,7 +286,8 @@ class Controller:
         behind = drafter.lag(context)
         catching_up = max(behind - 1, 0) * (self.costs.catch_up(name) or per_token / 2)
         # Only lengths that the ledger could bear are planned with: a short draft that leads nowhere is money burnt.
-        limit = self._most_allowed(limit, row, per_token, 0.0, catching_up)
+        trusted = source.acceptance.at_worst() > _TRUSTED
+        limit = self._most_allowed(limit, row, per_token, 0.0, catching_up, trusted)
         if not limit:
             return None
         # Free drafters serve a part of the tokens; only the others will profit from what catching up costs.
@@ -337,12 +340,18 @@ class Controller:
             self.costs.observe_draft(name, took / drafter.evaluated)
         # Drafting is paid for now; only the target's step is still to be weighed.
         reading = self._reading_seconds
-        n = self._most_allowed(n, row, 0.0, took - reading, reading)
+        n = self._most_allowed(n, row, 0.0, took - reading, reading, trusted)
         k = best_prefix(source.acceptance.calibrated(source.confidences)[:n], row, took - reading)
         return source.proposal[:k] if k or not probe else None
 
     def _most_allowed(
-        self, k: int, row: list[float], per_token: float = 0.0, drafting: float = 0.0, reading: float = 0.0
+        self,
+        k: int,
+        row: list[float],
+        per_token: float = 0.0,
+        drafting: float = 0.0,
+        reading: float = 0.0,
+        trusted: bool = False,
     ) -> int:
         """The longest draft of at most k tokens whose rejection the ledger could bear.
 
@@ -352,7 +361,9 @@ class Controller:
             per_token: What drafting each token costs.
             drafting: What drafting cost already.
             reading: What the drafter reads first, for the good of later drafts too.
+            trusted: The drafter is hardly ever wrong.
         """
-        while k and not self.ledger.allows((row[k + 1] + k * per_token + drafting) / row[1] - 1.0, reading / row[1]):
+        plain, allows = row[1], self.ledger.allows
+        while k and not allows((row[k + 1] + k * per_token + drafting) / plain - 1.0, reading / plain, trusted):
             k -= 1
         return k

@@ -48,14 +48,15 @@ class Ledger:
         """A new answer starts: of the balance it may stake so much before it has gained anything itself."""
         self.room = min(max(self.balance, 0.0), allowance)
 
-    def allows(self, risk: float, investment: float = 0.0) -> bool:
+    def allows(self, risk: float, investment: float = 0.0, trusted: bool = False) -> bool:
         """True where a step that loses `risk` plain steps at worst may be tried: half the balance, never all of it.
 
         Args:
             risk: What it would lose.
             investment: What it takes beside, once, for the good of later steps; the answer's allowance is not for that.
+            trusted: Total failure is unheard of: the balance alone has to bear it.
         """
-        return 2.0 * (risk + investment) <= self.balance and 2.0 * risk <= self.room
+        return 2.0 * (risk + investment) <= self.balance and (trusted or 2.0 * risk <= self.room)
 
     def settle(self, tokens: int, worth: float, spent: float, invested: float = 0.0) -> None:
         """A step is over.
