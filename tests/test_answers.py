@@ -182,6 +182,15 @@ def test_what_has_little_to_do_with_the_question_is_not_offered(tmp_path: Path) 
     assert [c.text for c in found.choices] == ["Replace the seal every 400 hours of operation."]
 
 
+@pytest.mark.parametrize(
+    "question", ["When is the seal replaced, and which part is it?", "When is the seal replaced? Which part is it?"]
+)
+def test_a_question_in_two_parts_gets_a_sentence_for_each(question: str, tmp_path: Path) -> None:
+    found = asked(make_library(tmp_path / "l.db", HANDBOOK), question, extractive=True)
+    assert [c.text for c in found.choices] == ["Replace the seal every 400 hours of operation.", "Use part QX-2291."]
+    assert len(found.check("1, 2").citations) == 2
+
+
 def test_titles_bullets_and_tables_are_offered_as_what_they_say() -> None:
     text = (
         "# Pump seal\n\nPump seals in summer\n\n## Seals\nThe seal is replaced yearly.\n\n- seal spare\n- pump oil\n\n"

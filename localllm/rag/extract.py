@@ -28,6 +28,10 @@ _LONG = 300
 _TITLE_WORDS, _TITLE_CHARS = 8, 60
 _HEADING = re.compile(r"#{1,6}\s[^\n]*(?:\n\s*|$)")
 _BULLET = re.compile(r"(?:[-*•]|\d{1,3}[.)])\s+")
+_PARTS = re.compile(
+    r"(?:[,;?]\s*|\s+)(?:and|or)\s+(?=(?:what|which|who|whom|whose|when|where|why|how)\b)|[?;]\s+(?=\w)", re.IGNORECASE
+)
+"""Where a question goes on to ask something else."""
 _SAYS = re.compile(r"""[.!?…:;。！？।|=(){}]|\d""")
 """What a line has that is no title."""
 
@@ -65,7 +69,8 @@ def candidates(
     """The sentences of the passages that have most to do with the question, best first.
 
     Half of what counts is the meaning (the cosine of question and sentence under its title), the rest the share of the
-    question's words, weighed by rarity, and the rank of the passage. Titles are no sentences.
+    question's words, weighed by rarity, and the rank of the passage. Titles are no sentences. A question in several
+    parts gets the best sentence of each.
 
     Args:
         question: As the user asked it.
@@ -93,6 +98,13 @@ def candidates(
             scores[i] = 0.5 * c + 0.3 * words[i] + 0.2 * spots[i][0].score
     ranked = sorted(range(len(spots)), key=lambda i: (-scores[i], i))[:limit]
     best = [i for i in ranked if scores[i] >= _WORTH * scores[ranked[0]]]
+    for part in _PARTS.split(question)[1:]:
+        # "... and which part is it?" asks for a sentence that has little to do with the question before it.
+        asked = wanted & set(content_stems(part))
+        shares = [sum(weight[w] for w in asked & s) for s in stems]
+        other = max(range(len(spots)), key=lambda i: (shares[i], scores[i]), default=None)
+        if other is not None and other not in best and 2 * shares[other] >= sum(weight[w] for w in asked) > 0:
+            best.append(other)
     return [
         Candidate(n, *spots[i], scores[i], (originals or {}).get(spots[i][0].n, spots[i][0]))
         for n, i in enumerate(best, 1)
