@@ -32,9 +32,11 @@ class Refusing(FakeEngine):
             yield event
 
 
-def run(engine: FakeEngine) -> tuple[Generated, str]:
+def run(engine: FakeEngine, prefix: str = "") -> tuple[Generated, str]:
     rules = Rulebook.parse('[[rule]]\nid="no"\ntype="forbid"\nwords=["rust"]').compile(engine, Settings())
-    request = Request((Message(Role.USER, "Hello"),), max_tokens=100, constraint=ConstraintSpec("regex", ".*"))
+    request = Request(
+        (Message(Role.USER, "Hello"),), max_tokens=100, prefix=prefix, constraint=ConstraintSpec("regex", ".*")
+    )
     events, shown = generate(engine, request, rules=rules), ""
     while True:
         try:
@@ -59,3 +61,10 @@ def test_the_answer_goes_on_from_what_stands_and_is_checked_in_the_end(rest: str
 def test_a_constraint_that_is_refused_before_the_first_token_is_an_error() -> None:
     with pytest.raises(ConstraintRefused):
         run(Refusing(["Keep it clean."], after=0))
+
+
+def test_a_part_that_stands_already_is_gone_on_from_without_the_constraint() -> None:
+    engine = Refusing(["x", " and dry."], after=0)
+    made, _ = run(engine, prefix="Keep it clean")
+    assert made.text == "Keep it clean and dry."
+    assert engine.requests[1].prefix == "Keep it clean"

@@ -82,7 +82,7 @@ def generate(
                     if not hidden:
                         yield Token(event.text, len(event.token_ids), event.from_draft)
         except ConstraintRefused:
-            if not n_tokens or rules is None or hidden:
+            if not text or rules is None or hidden or request.constraint is None:
                 raise
             # The grammar outgrew its limits in the middle: what stands stays, the rest is checked afterwards.
             given_up += n_tokens

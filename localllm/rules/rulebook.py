@@ -80,6 +80,8 @@ class Rulebook:
         self.ruleset = ruleset
         self.allow_code = allow_code
         self.audit = audit
+        self.guard_engine: Engine | None = None
+        """Asked by ``guard_model`` rules: a guard model of its own, or else the model that answers."""
         self._compiled: Compiled | None = None
         self.question = ""
         """The question that is being answered, for rules that compare the answer with it."""
@@ -131,11 +133,15 @@ class Rulebook:
 
     def compile(self, engine: Engine, settings: Settings) -> CompiledRules:
         """The rule set against the loaded model's tokenizer and the token budget."""
+        self.guard_engine = self.guard_engine or engine
         return CompiledRules(self, engine, settings)
 
     def context(self, **more: Any) -> Context:
-        """A context for checks, with this book's folder and permission."""
-        return Context(folder=self.ruleset.folder, allow_code=self.allow_code, **more)
+        """A context for checks, with this book's folder and permission, and its guard model."""
+        scratch: dict[str, object] = {}
+        if (asked := self.guard_engine) is not None and any(r.type == "guard_model" for r in self.ruleset.walk()):
+            scratch["guard"] = lambda text, policy: ask_guard(asked, text, policy)
+        return Context(folder=self.ruleset.folder, allow_code=self.allow_code, scratch=scratch, **more)
 
     def check(self, text: str, context: Context | None = None, stage: str = "output") -> Verdict:
         """The verdict on a text, by every rule of a stage."""
@@ -263,12 +269,9 @@ class CompiledRules:
         highest = max((p.n for p in passages), default=0)
         by_number = {p.n: p.text for p in passages}
         sources = tuple(by_number.get(n, "") for n in range(1, highest + 1))
-        scratch: dict[str, object] = {}
-        if any(rule.type == "guard_model" for rule in self._book.ruleset.walk()):
-            scratch["guard"] = lambda text, policy: ask_guard(self._engine, text, policy)
         return self._book.context(
             question=self._book.question, system=self.system, canary=self._canary, sources=sources,
-            has_sources=bool(passages), count_tokens=self._engine.count_tokens, scratch=scratch,
+            has_sources=bool(passages), count_tokens=self._engine.count_tokens,
         )  # fmt: skip
 
     def _instructions(self) -> str:
