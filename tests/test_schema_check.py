@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localllm.rules.schema_check import errors_of, is_iri
+from localllm.errors import RuleSyntax
+from localllm.rules.schema_check import check_schema, errors_of, is_iri
 
 CASES = [
     ("http://example.org/a?b=c#d", True, True),
@@ -65,3 +66,42 @@ assert errors_of({"format": "date"}, "2026-02-30")
 assert "lark" not in sys.modules and "rfc3987_syntax" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"if": {"$ref": "#"}, "then": {"type": "object"}},
+        {"anyOf": [{"type": "null"}, {"not": {"$ref": "#/anyOf/1"}}]},
+        {"properties": {"a": {"$ref": "#/$defs/x%20y"}}, "$defs": {"x y": {"allOf": [{"$ref": "#/properties/a"}]}}},
+    ],
+)
+def test_a_schema_that_asks_itself_about_the_same_value_is_refused_and_never_passes(schema: dict[str, object]) -> None:
+    with pytest.raises(RuleSyntax, match="refers to itself"):
+        check_schema(schema, "mine.json")
+    assert errors_of(schema, {"a": {"a": {}}})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"next": {"$ref": "#"}}},
+        {"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}], "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}},
+        {"$ref": "#/nowhere"},
+        {"enum": [{"$ref": "#"}]},
+    ],
+)
+def test_a_schema_that_goes_on_inside_the_value_may_refer_to_itself(schema: dict[str, object]) -> None:
+    assert check_schema(schema, "mine.json") == schema
+
+
+def test_what_a_native_part_of_the_validator_throws_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Panic(BaseException):
+        pass
+
+    def panics(*args: object, **more: object) -> object:
+        raise Panic("native code gave up")
+
+    monkeypatch.setattr("jsonschema.Draft202012Validator.iter_errors", panics)
+    assert errors_of({"type": "string"}, "text") == [("/", "the schema could not be applied: native code gave up")]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 from localllm.errors import RuleSyntax
 
@@ -22,6 +24,8 @@ def check_schema(schema: Any, where: str) -> Any:
         raise RuleSyntax(f"{where}: the schema is nested more than {MAX_DEPTH} levels deep.")
     if not isinstance(schema, (dict, bool)):
         raise RuleSyntax(f"{where}: a schema is an object, not {type(schema).__name__}.")
+    if endless(schema):
+        raise RuleSyntax(f"{where}: the schema refers to itself for the same value: no value can be checked.")
     jsonschema = load()
     try:
         _validator_class(schema).check_schema(schema)
@@ -36,6 +40,8 @@ def errors_of(schema: Any, value: Any, limit: int = 5) -> list[tuple[str, str]]:
 
     A check that can't be made (an unresolved reference, a pattern that is no pattern) is a fault, never a pass.
     """
+    if endless(schema):
+        return [("/", "the schema could not be applied: it refers to itself for the same value")]
     kind = _validator_class(schema)
     import referencing
 
@@ -46,9 +52,76 @@ def errors_of(schema: Any, value: Any, limit: int = 5) -> list[tuple[str, str]]:
             found.append(("/" + "/".join(map(str, error.absolute_path)), short(error.message)))
             if len(found) >= limit:
                 break
-    except Exception as error:  # whatever the validator could not do, the value did not pass
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # whatever the validator could not do (its native part panics at times): no pass
         found.append(("/", f"the schema could not be applied: {short(str(error))}"))
     return found
+
+
+_IN_PLACE = ("if", "then", "else", "not")
+_IN_PLACE_LISTS = ("allOf", "anyOf", "oneOf")
+
+
+def endless(schema: Any) -> bool:
+    """Whether a schema leads back to itself without going into the value, through its references within the file."""
+    done: set[int] = set()
+    path: set[int] = set()
+    stack: list[tuple[Any, bool]] = [(schema, False)]
+    waiting: set[int] = {id(schema)}
+    while stack:
+        here, left = stack.pop()
+        if left:
+            path.discard(id(here))
+            done.add(id(here))
+            continue
+        if id(here) in done:
+            continue
+        if id(here) in path:
+            return True
+        path.add(id(here))
+        stack.append((here, True))
+        stack += [(inner, False) for inner in _same_value(here, schema)]
+        for inner in _subschemas(here):
+            if id(inner) not in waiting:
+                waiting.add(id(inner))
+                stack.insert(0, (inner, False))
+    return False
+
+
+def _same_value(here: Any, root: Any) -> Iterator[Any]:
+    """The schemas that a schema applies to the very value it is applied to."""
+    if not isinstance(here, dict):
+        return
+    yield from (here[key] for key in _IN_PLACE if isinstance(here.get(key), dict))
+    for key in _IN_PLACE_LISTS:
+        if isinstance(here.get(key), list):
+            yield from (inner for inner in here[key] if isinstance(inner, dict))
+    if isinstance(here.get("dependentSchemas"), dict):
+        yield from (inner for inner in here["dependentSchemas"].values() if isinstance(inner, dict))
+    if isinstance(target := _target(here.get("$ref"), root), dict):
+        yield target
+
+
+def _target(reference: Any, root: Any) -> Any:
+    """What a JSON pointer in a reference points to; None for any other reference."""
+    if not isinstance(reference, str) or (reference != "#" and not reference.startswith("#/")):
+        return None
+    found = root
+    for part in unquote(reference).split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, dict) and key in found:
+            found = found[key]
+        elif isinstance(found, list) and key.isdigit() and int(key) < len(found):
+            found = found[int(key)]
+        else:
+            return None
+    return found
+
+
+def _subschemas(here: Any) -> Iterator[Any]:
+    values = here.values() if isinstance(here, dict) else here if isinstance(here, list) else ()
+    return (inner for inner in values if isinstance(inner, (dict, list)))
 
 
 def load() -> Any:
@@ -100,7 +173,7 @@ def is_iri(text: Any, reference: bool) -> bool:
     """Whether a text is an IRI (or a reference to one); values that are no text are not looked at."""
     if not isinstance(text, str):
         return True
-    from rfc3986_validator import validate_rfc3986
+    from rfc3986_validator import validate_rfc3986  # type: ignore[import-untyped]
 
     head, hash_, fragment = text.partition("#")
     path, mark, query = head.partition("?")
