@@ -38,6 +38,7 @@ SKY = turns("Why is the sky blue?", "Sunlight is scattered by the air, and blue 
         ("Scattered light\x1b[31m\u202e", "Scattered light"),
         ("The Blue Sky of the Sky", ""),
         ("How to Write a Good Review", ""),
+        ("Blue Stars", ""),
         ("", ""),
         ("...", ""),
         ("the and of", ""),

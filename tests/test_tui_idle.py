@@ -155,3 +155,16 @@ async def test_a_temporary_chat_is_read_ahead_and_gets_no_title(tmp_path: Path) 
         await here.ask("What about the house?")
         await here.until(lambda: engine.prefilled and engine.prefilled[-1][-1].content == "It has a red roof.")
         assert not engine.title_requests and here.history.chats() == []
+
+
+async def test_a_title_is_not_lost_to_a_newer_wish_or_to_another_chat(tmp_path: Path) -> None:
+    engine = FakeEngine(["It has a red roof."])
+    engine.title, engine.hold_title = "The red roof", True
+    async with opened(tmp_path, engine) as here:
+        await here.ask("What about it?")
+        await here.until(lambda: engine.title_requests, "the title")
+        await here.pilot.press("ctrl+n", *"typed in another chat ")
+        await here.until(lambda: len(engine.title_requests) >= 2, "the second try")
+        engine.release.set()
+        await here.until(lambda: here.history.chat(1).title == "The red roof", "the title")
+        await here.until(lambda: "The red roof" in here.text() and here.screen._untitled is None, "the list")

@@ -99,7 +99,7 @@ async def test_the_audit_trail_opens_from_the_verdict(tmp_path: Path) -> None:
         await here.ask("Say")
         here.screen.run_by_id("verdict")
         await here.until(lambda: isinstance(here.app.screen, VerdictScreen), "the verdict")
-        await here.until(lambda: "audit\u00a0trail" in here.text(), "the key")
+        await here.until(lambda: "audit trail" in here.text(), "the key")
         await here.pilot.press("a")
         await here.until(lambda: isinstance(here.app.screen, ShowText), "the trail")
         await here.until(lambda: "Attempt 1  ✓ kept" in here.text(), "the record")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from localllm.events import Citation, Passage, Role, SupportState
 from localllm.history import MessageState, StoredMessage
-from localllm_tui.screens.citation import CitationScreen, facts, passage_text
+from localllm_tui.screens.citation import CitationScreen, at_home, facts, passage_text
 from tests.tui_stage import Stage, screen_text, wait_until
 
 DOCUMENT = (
@@ -52,6 +52,13 @@ async def test_n_and_p_walk_through_the_sources() -> None:
         await wait_until(pilot, lambda: "pump.md" in screen_text(app), "the first again")
         await pilot.press("escape")
         await wait_until(pilot, lambda: app.results == [None], "the end")
+
+
+def test_a_path_in_the_home_folder_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("USERPROFILE", "/home/ada")
+    assert at_home("/home/ada/manuals/pump.md") == "~/manuals/pump.md"
+    assert at_home("/home/adam/pump.md") == "/home/adam/pump.md" and at_home("pump.md") == "pump.md"
 
 
 def test_exactly_the_cited_span_is_marked() -> None:

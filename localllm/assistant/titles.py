@@ -53,7 +53,7 @@ def ask(engine: Engine, before: Sequence[Message], cancel: Cancel | None = None)
 def usable(text: str, turns: Sequence[StoredMessage]) -> str:
     """The title in this text; empty where it is rubbish.
 
-    Half of its words must occur in the chat, and none twice: small models go off the subject, or in circles.
+    Two thirds of its words must occur in the chat, and none twice: small models go off the subject, or in circles.
     """
     text = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
     line = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text)
@@ -62,7 +62,7 @@ def usable(text: str, turns: Sequence[StoredMessage]) -> str:
     in_circles = any(words.count(word) > 1 for word in words if not _UNSPACED.match(word))
     if not words or in_circles or len(title) > MOST_CHARACTERS:
         return ""
-    return title if 2 * sum(word in said for word in words) >= len(words) else ""
+    return title if 3 * sum(word in said for word in words) >= 2 * len(words) else ""
 
 
 _SMALL = frozenset("about and are can does for from has how its that the this was what when where who why with you your"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from localllm.assistant import Assistant
+from localllm.engine.protocol import Cancel
 from localllm.events import Role
 from localllm.history import Chat, ChatOptions, History, StoredMessage
 from localllm.settings import Settings
@@ -87,6 +88,10 @@ class Conversation:
         if chat.draft_text != text:
             self.history.save_draft(chat.id, text)
             self.chat = self.history.chat(chat.id)
+
+    def write_title(self, chat_id: int, cancel: Cancel) -> str:
+        """Let the model name a chat of the history; empty where it keeps its own title."""
+        return self._lasting.write_title(chat_id, cancel=cancel)
 
     # ---- turns ------------------------------------------------------------------------------------------------------
 

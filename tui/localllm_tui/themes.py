@@ -5,6 +5,17 @@ from __future__ import annotations
 from textual.color import Color
 from textual.theme import Theme
 
+
+def _lines(colour: str, background: str) -> dict[str, str]:
+    """Borders and scrollbars of one colour, with or without the focus."""
+    return {
+        "border": colour,
+        "border-blurred": colour,
+        "scrollbar": colour,
+        "scrollbar-background": background,
+    }
+
+
 DARK = Theme(
     name="localllm-dark",
     primary="#7aa2c8",
@@ -18,12 +29,7 @@ DARK = Theme(
     warning="#d7ba7d",
     error="#e07a7a",
     dark=True,
-    variables={
-        "border": "#2c313a",
-        "border-blurred": "#2c313a",
-        "scrollbar": "#2c313a",
-        "scrollbar-background": "#15171b",
-    },
+    variables=_lines("#2c313a", "#15171b"),
 )
 LIGHT = Theme(
     name="localllm-light",
@@ -38,12 +44,7 @@ LIGHT = Theme(
     warning="#8a6100",
     error="#b3261e",
     dark=False,
-    variables={
-        "border": "#d8d4ca",
-        "border-blurred": "#d8d4ca",
-        "scrollbar": "#d8d4ca",
-        "scrollbar-background": "#fbfaf7",
-    },
+    variables=_lines("#d8d4ca", "#fbfaf7"),
 )
 CONTRAST = Theme(
     name="localllm-contrast",

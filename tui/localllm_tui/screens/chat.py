@@ -12,7 +12,7 @@ from textual.widgets import OptionList, Static
 from localllm.errors import LocalLLMError
 from localllm.events import Role
 from localllm_tui.actions import bindings
-from localllm_tui.screens.doing_keys import DoingKeys
+from localllm_tui.screens.key_actions import KeyActions
 from localllm_tui.widgets.chat_list import ChatList
 from localllm_tui.widgets.gauges import Gauges
 from localllm_tui.widgets.hints import Hints
@@ -22,7 +22,7 @@ from localllm_tui.widgets.status_line import StatusLine
 from localllm_tui.widgets.transcript import Transcript
 
 
-class ChatScreen(DoingKeys):
+class ChatScreen(KeyActions):
     """Shows one chat and lets the user do everything."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("anywhere")]

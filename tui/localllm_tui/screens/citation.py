@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -81,7 +82,7 @@ class CitationScreen(ModalScreen[None]):
         citations = [c for c in self._message.citations if c.n == self.number]
         at = self._numbers.index(self.number) + 1
         source = passage.source if passage else citations[0].source if citations else ""
-        title = f"[{self.number}] {clean_line(source) or 'unknown source'}   {at} of {len(self._numbers)}"
+        title = f"[{self.number}] {clean_line(at_home(source)) or 'unknown source'}   {at} of {len(self._numbers)}"
         self.query_one("#citation-title", Static).update(Content(title))
         self.query_one("#citation-facts", Static).update(facts(passage, citations))
         document = self._read_source(passage) if passage and self._read_source else None
@@ -105,6 +106,12 @@ class CitationScreen(ModalScreen[None]):
     def action_leave(self) -> None:
         """Close."""
         self.dismiss(None)
+
+
+def at_home(path: str) -> str:
+    """The path with ``~`` for the user's own folder."""
+    home = os.path.expanduser("~")  # noqa: PTH111 - nothing to do with files: a text is shortened
+    return "~" + path[len(home) :] if path.startswith(home + os.sep) else path
 
 
 def facts(passage: Passage | None, citations: Sequence[Citation]) -> Content:

@@ -10,6 +10,7 @@ from textual.widgets.option_list import Option
 from localllm_tui import mentions
 from localllm_tui.actions import ACTIONS, BY_SLASH
 from localllm_tui.markdown.blocks import MUTED
+from localllm_tui.markdown.clean import clean_line
 from localllm_tui.screens.asking import Asking
 from localllm_tui.widgets.prompt import Prompt
 
@@ -105,5 +106,6 @@ def offers(prefix: str) -> list[tuple[str, Content]]:
             for a in sorted(found, key=lambda a: a.slash)
         ]
     if prefix.startswith("@") and '"' not in prefix:
-        return [(f"@{name}", Content(f"@{name}")) for name in mentions.names(prefix[1:]) if " " not in name]
+        shown = [name for name in mentions.names(prefix[1:]) if " " not in name and clean_line(name) == name]
+        return [(f"@{name}", Content(f"@{name}")) for name in shown]
     return []

@@ -23,12 +23,16 @@ class ReadingAhead(ChatBase):
     """Uses the time in which no answer is written; `idle.stop` gives the engine back at once."""
 
     _typing: Timer | None = None
+    _untitled: int | None = None
+    """A chat of the history that is to be named when there is time."""
 
     @dataclass
     class Titled(Message):
-        """The model named a chat."""
+        """The model was asked to name a chat."""
 
         chat_id: int
+        title: str
+        """Empty where it wrote nothing that can be used."""
 
     def on_unmount(self) -> None:
         """Nothing goes on behind the app."""
@@ -52,9 +56,10 @@ class ReadingAhead(ChatBase):
 
     def read_ahead(self, entitle: int | None = None) -> None:
         """Let the engine read what is certain of the coming prompt; before that, let it name the chat `entitle`."""
+        self._untitled = entitle or self._untitled
         if self.turn is not None or not self.is_mounted:
             return
-        conversation, editing = self.conversation, self.editing
+        conversation, editing, untitled = self.conversation, self.editing, self._untitled
         assistant, chat = conversation.assistant, conversation.chat
         chat_id = chat.id if chat is not None else None
         typed = certain_part(self.prompt.text)
@@ -63,8 +68,10 @@ class ReadingAhead(ChatBase):
             parent = editing.parent_id
 
         def work(cancel: threading.Event) -> None:
-            if entitle is not None and assistant.write_title(entitle, cancel=cancel):
-                self.post_message(self.Titled(entitle))
+            if untitled is not None:
+                title = conversation.write_title(untitled, cancel)
+                if title or not cancel.is_set():
+                    self.post_message(self.Titled(untitled, title))
             if not cancel.is_set():
                 assistant.read_ahead(chat_id, typed, parent=parent, cancel=cancel)
 
@@ -72,8 +79,12 @@ class ReadingAhead(ChatBase):
 
     @on(Titled)
     def titled(self, news: Titled) -> None:
-        """Show the name."""
+        """Show the name; it is not asked again."""
         chat = self.conversation.chat
+        if self._untitled == news.chat_id:
+            self._untitled = None
+        if not news.title:
+            return
         if chat is not None and chat.id == news.chat_id and not self.conversation.temporary:
             self.refresh_title()
         else:

@@ -10,6 +10,9 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
+from localllm_tui.markdown.clean import clean_line
+from localllm_tui.widgets.prompt import CleanTextArea
+
 
 class TextDialog(ModalScreen[str | None]):
     """Asks for a text; the result is None when it was left with Esc.
@@ -36,10 +39,10 @@ class TextDialog(ModalScreen[str | None]):
         with Vertical(classes="dialog"):
             yield Static(self._title, classes="title", markup=False)
             if self._lines:
-                yield TextArea(self._text, compact=True, id="dialog-text", soft_wrap=True)
+                yield CleanTextArea(self._text, compact=True, id="dialog-text", soft_wrap=True)
                 yield Static("Ctrl+S accepts, Esc cancels", classes="hint", markup=False)
             else:
-                yield Input(self._text, compact=True, id="dialog-text")
+                yield Input(clean_line(self._text), compact=True, id="dialog-text")
                 yield Static("Enter accepts, Esc cancels", classes="hint", markup=False)
 
     def on_mount(self) -> None:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import TextArea
+from textual.widgets.text_area import Edit, EditResult
 
 from localllm_tui.actions import bindings
+from localllm_tui.markdown.clean import clean
 
 PLACEHOLDER = "Ask anything.  @ attach a file   / commands"
 SHORT_PLACEHOLDER = "Ask anything.  @ file  / commands"
 
 
-class Prompt(TextArea):
+class CleanTextArea(TextArea):
+    """Holds nothing that would command the terminal, whoever wrote it: what is seen is what is sent."""
+
+    def load_text(self, text: str) -> None:
+        """Replace everything."""
+        super().load_text(clean(text))
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Typed, pasted, or put in."""
+        return super().edit(replace(edit, text=clean(edit.text)))
+
+
+class Prompt(CleanTextArea):
     """Where the user writes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("prompt")]

@@ -1,4 +1,4 @@
-"""Doing something with the rules of answers: gauges, verdict, repair, audit trail."""
+"""Actions of the rules of answers: gauges, verdict, repair, audit trail."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from localllm.rules.gauges import LiveGauges
 from localllm.rules.trail import AuditRecord, read_trail
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.doing_presets import DoingPresets
+from localllm_tui.screens.preset_actions import PresetActions
 from localllm_tui.turn import Turn
 from localllm_tui.widgets.gauges import Gauges
 
 
-class DoingRules(DoingPresets):
+class RuleActions(PresetActions):
     """What becomes of the rules."""
 
     _gauged: Turn | None = None

@@ -1,4 +1,4 @@
-"""Doing something with presets: giving one to the chat, and making one of it."""
+"""Actions of presets: giving one to the chat, and making one of it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from localllm.errors import LocalLLMError
 from localllm.history import ChatOptions
 from localllm.presets import Preset
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.doing import Doing
+from localllm_tui.screens.app_actions import AppActions
 from localllm_tui.screens.model_news import LOADS
 
 
-class DoingPresets(Doing):
+class PresetActions(AppActions):
     """The presets."""
 
     def action_presets(self) -> None:

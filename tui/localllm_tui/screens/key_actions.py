@@ -1,13 +1,13 @@
-"""Doing something with the keys: giving an action another one."""
+"""Actions of keys: giving an action another one."""
 
 from __future__ import annotations
 
 from localllm.errors import LocalLLMError
 from localllm_tui.own_keys import save_own_keys
-from localllm_tui.screens.doing_rules import DoingRules
+from localllm_tui.screens.rule_actions import RuleActions
 
 
-class DoingKeys(DoingRules):
+class KeyActions(RuleActions):
     """The user's own keys."""
 
     def action_rebind(self) -> None:

@@ -1,4 +1,4 @@
-"""Doing something with messages: going to them, copying, editing, branching, finding."""
+"""Actions of messages: going to them, copying, editing, branching, finding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from localllm_tui.screens.text_dialog import TextDialog
 from localllm_tui.widgets.message_view import MessageView
 
 
-class DoingMessages(Completing):
+class MessageActions(Completing):
     """Actions of the registry in the group of messages, and how any action is started."""
 
     _argument = ""

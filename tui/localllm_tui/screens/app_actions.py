@@ -1,4 +1,4 @@
-"""Doing something with the app itself: help, sources, screens, theme, keys, models."""
+"""Actions of the app itself: help, sources, screens, theme, keys, models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from localllm.events import Passage, Role
 from localllm.history import ChatOptions, StoredMessage
 from localllm.settings import save_setting
 from localllm_tui.actions import BY_ID, KEY_SETS, keymap
-from localllm_tui.screens.doing_chats import DoingChats
+from localllm_tui.screens.chat_actions import ChatActions
 from localllm_tui.screens.help import Help
 from localllm_tui.screens.pick import Pick
 from localllm_tui.screens.text_dialog import TextDialog
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from localllm.settings import Settings
 
 
-class Doing(DoingChats):
+class AppActions(ChatActions):
     """Actions of the registry in the group of the app."""
 
     # ---- the app ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Doing something with chats and with the prompt."""
+"""Actions of chats and of the prompt."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from textual import work
 from localllm.errors import LocalLLMError
 from localllm_tui import editor
 from localllm_tui.markdown.clean import clean_line
-from localllm_tui.screens.doing_messages import DoingMessages
+from localllm_tui.screens.message_actions import MessageActions
 from localllm_tui.screens.text_dialog import TextDialog
 
 
-class DoingChats(DoingMessages):
+class ChatActions(MessageActions):
     """Actions of the registry in the group of chats, and those of the prompt."""
 
     _deleted: tuple[int, ...] = ()
