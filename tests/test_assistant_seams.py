@@ -124,6 +124,7 @@ class FakeRules:
 
     system: str = "No bad words."
     constraint: ConstraintSpec | None = None
+    must_enforce: bool = False
     attempts: int = 2
     notes: tuple[str, ...] = ()
     forbidden: str = "bad"

@@ -32,8 +32,8 @@ class Refusing(FakeEngine):
             yield event
 
 
-def run(engine: FakeEngine, prefix: str = "") -> tuple[Generated, str]:
-    rules = Rulebook.parse('[[rule]]\nid="no"\ntype="forbid"\nwords=["rust"]').compile(engine, Settings())
+def run(engine: FakeEngine, prefix: str = "", enforce: str = "") -> tuple[Generated, str]:
+    rules = Rulebook.parse('[[rule]]\nid="no"\ntype="forbid"\nwords=["rust"]\n' + enforce).compile(engine, Settings())
     request = Request(
         (Message(Role.USER, "Hello"),), max_tokens=100, prefix=prefix, constraint=ConstraintSpec("regex", ".*")
     )
@@ -58,9 +58,9 @@ def test_the_answer_goes_on_from_what_stands_and_is_checked_in_the_end(rest: str
     assert made.verdict.rules[0].verdict is state
 
 
-def test_a_constraint_that_is_refused_before_the_first_token_is_an_error() -> None:
+def test_a_rule_that_must_be_enforced_while_decoding_is_not_left_to_the_check() -> None:
     with pytest.raises(ConstraintRefused):
-        run(Refusing(["Keep it clean."], after=0))
+        run(Refusing(["Keep it clean."], after=2), enforce='enforce="decode"')
 
 
 def test_a_part_that_stands_already_is_gone_on_from_without_the_constraint() -> None:

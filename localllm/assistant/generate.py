@@ -82,9 +82,9 @@ def generate(
                     if not hidden:
                         yield Token(event.text, len(event.token_ids), event.from_draft)
         except ConstraintRefused:
-            if not text or rules is None or hidden or request.constraint is None:
+            if rules is None or rules.must_enforce or hidden or request.constraint is None:
                 raise
-            # The grammar outgrew its limits in the middle: what stands stays, the rest is checked afterwards.
+            # The grammar outgrew its limits: what stands stays, the rest is checked afterwards.
             given_up += n_tokens
             notes.append("The rules became too complex to enforce while decoding: the rest was checked afterwards.")
             request = replace(request, prefix=text, constraint=None, max_tokens=_left(engine, first, text))

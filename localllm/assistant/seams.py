@@ -152,6 +152,8 @@ class AnswerRules(Protocol):
     system: str
     """Instructions for the model; may be empty."""
     constraint: ConstraintSpec | None
+    must_enforce: bool
+    """A rule may not be left to the check afterwards."""
     attempts: int
     """Repairs allowed."""
     notes: tuple[str, ...]

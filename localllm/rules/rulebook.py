@@ -223,6 +223,7 @@ class CompiledRules:
         self._attempt = 0
         self._started = time.monotonic()
         self.constraint: ConstraintSpec | None = self._compiled.constraint
+        self.must_enforce = any(rule.enforce == "decode" for rule in self._rules)
         self.report = self._compiled.report
         self.attempts: int = book.ruleset.repair.max_attempts if self._rules else 0
         self.system: str = self._instructions()
