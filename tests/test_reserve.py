@@ -56,7 +56,7 @@ def verdict(schema: Any, text: str, reason: FinishReason) -> RuleState:
 
 @pytest.mark.slow
 def test_any_schema_and_any_budget_ends_valid_or_is_reported_as_cut_off() -> None:
-    stopped = cut = 0
+    stopped = cut = lost = 0
     for seed in range(RUNS):
         rng = random.Random(seed)
         schema, budget = random_schema(rng), rng.choice([*range(1, 40), 64, 100, 200, 300])
@@ -77,6 +77,7 @@ def test_any_schema_and_any_budget_ends_valid_or_is_reported_as_cut_off() -> Non
             assert enough is None or state is RuleState.PASS, (
                 f"seed {seed}: an end was known, and lost: {schema} {text}"
             )
+    assert lost <= RUNS // 2000, "an end that was known may be lost where one byte opens objects of 64 tokens and more"
     assert stopped > RUNS // 2
     assert cut > RUNS // 50, "hardly any budget was too small: the test shows nothing"
 
