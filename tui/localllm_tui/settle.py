@@ -34,3 +34,4 @@ def settle() -> None:
         rows_of(block, 80)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 50)  # drawing makes garbage without cycles: it need not be searched all the time

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from localllm.events import Event, Token, TurnStarted
+from localllm.events import Event, Finished, Token, TurnStarted
 
 Start = Callable[[threading.Event], Generator[Event, None, None]]
 """Begins a turn of the assistant, given what cancels it."""
@@ -27,7 +27,7 @@ class Turn:
     """Reads one turn of the assistant.
 
     At most one notice is on its way to the screen at any time: the next follows when the screen has drained the batch,
-    so that a fast model can't flood it.
+    so that a fast model can't flood it. The end alone is told at once.
 
     Args:
         chat_id: The chat that is answered.
@@ -57,6 +57,8 @@ class Turn:
         self.last_token_at = 0.0
         self.over = False
         """Its end was shown; set by the screen."""
+        self.ended = False
+        """Its last event is there to be drained."""
         self._cancel = threading.Event()
         self._start = start
         self._notify = notify
@@ -126,6 +128,7 @@ class Turn:
             self.n_tokens += happening.n_tokens
         with self._lock:
             self._batch.append(happening)
-            quiet, self._noticed = not self._noticed, True
+            self.ended = isinstance(happening, Finished | Failed)
+            quiet, self._noticed = not self._noticed or self.ended, True
         if quiet:
             self._notify(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,8 +33,10 @@ from localllm_tui.turn import Failed, Happening, Turn
 from localllm_tui.widgets.message_view import MessageView
 from localllm_tui.widgets.welcome import Welcome
 
-LONGEST_PAUSE = 0.25
-"""Seconds between two drawings of a running answer, at most."""
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.04, 0.3
+"""Seconds between two drawings of a running answer."""
+SHARE, SHARE_OF_THE_ENGINE = 1 / 3, 1 / 15
+"""Of one core, for drawing: where a core is free, and where the engine computes on all of them and would wait."""
 
 
 class Asking(ModelNews):
@@ -170,12 +173,16 @@ class Asking(ModelNews):
 
     @on(TurnNews)
     async def turn_news(self, news: TurnNews) -> None:
-        """Draw at a pace that leaves time for the keyboard: drawing takes at most a third of the time."""
+        """Draw at a pace that leaves time for the keyboard and for the engine; the end is drawn at once."""
         wait = self._next_draw - time.monotonic()
-        if wait > 0.005 and not news.turn.stopping:
-            self.set_timer(wait, partial(self.drain, news.turn))
+        if wait > 0.005 and not news.turn.stopping and not news.turn.ended:
+            self.set_timer(wait, partial(self._drain_rest, news.turn))
         else:
-            await self.drain(news.turn)
+            await self._drain_rest(news.turn)
+
+    async def _drain_rest(self, turn: Turn) -> None:
+        if not turn.over:  # else it was planned, or told, before the end was drawn
+            await self.drain(turn)
 
     async def drain(self, turn: Turn) -> None:
         """Take what happened and show it."""
@@ -200,7 +207,10 @@ class Asking(ModelNews):
 
     def _drawn(self, started: float) -> None:
         cost = max(0.0, time.thread_time() - started)
-        self._next_draw = time.monotonic() + min(LONGEST_PAUSE, max(0.04, 3 * cost))
+        info = self.status.status.info
+        busy = info is not None and not info.n_gpu_layers and info.n_threads >= (os.cpu_count() or 1)
+        pause = cost / (SHARE_OF_THE_ENGINE if busy else SHARE)
+        self._next_draw = time.monotonic() + min(LONGEST_PAUSE, max(SHORTEST_PAUSE, pause))
 
     def _is_shown(self, turn: Turn) -> bool:
         chat = self.conversation.chat
