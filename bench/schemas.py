@@ -41,7 +41,8 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=STARTER)
     parser.add_argument("--limit", type=int, default=0, help="schemas; 0 for all")
     parser.add_argument("--peer", type=int, default=60, help="schemas for the peer; 0 for none, -1 for all")
-    parser.add_argument("--generate", type=int, default=0, help="answers at temperature 1 under a schema, and tokens/s")
+    parser.add_argument("--generate", type=int, default=0, help="answers at temperature 1 under the ready schema")
+    parser.add_argument("--real", type=int, default=20, help="with --generate: answers under real schemas, too")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     data = os.environ.get("LOCALLLM_BENCH_DATA")
@@ -57,8 +58,9 @@ def main() -> int:
     vocabulary = GrammarVocabulary(model.vocab.pointer, sorted(model.vocab.eog))
     vocabulary.warm()
     result: dict[str, Any] = {"schemas": len(rows), "model": args.model.name, "n_vocab": vocabulary.n_vocab}
-    result["localllm"] = ours(rows, vocabulary)
-    if args.peer:
+    if not args.generate:
+        result["localllm"] = ours(rows, vocabulary)
+    if args.peer and not args.generate:
         chosen = rows if args.peer < 0 else rows[:: max(1, len(rows) // args.peer)][: args.peer]
         result["peer"] = peer(chosen, args.model)
         if result["peer"]["mask_us"]["n"]:
@@ -66,7 +68,9 @@ def main() -> int:
             result["times_faster_at_p50"] = round(ratio, 1)
     model.close()
     if args.generate:
-        result["generated"] = generate(args.model, args.generate)
+        result["generated"] = generate(
+            args.model, rows[:: max(1, len(rows) // max(1, args.real))][: args.real], args.generate
+        )
     show(result)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1), "utf-8")
@@ -264,45 +268,67 @@ def _peer_case(connection: Any, model: str, row: dict[str, Any]) -> None:
 # ---- whole answers ---------------------------------------------------------------------------------------------------
 
 
-def generate(model: Path, n: int) -> dict[str, Any]:
-    """Answers under the ready schema, temperature 1, 256 tokens: how many are valid, and tokens/s with and without it."""  # noqa: E501
+def generate(model: Path, rows: list[dict[str, Any]], n: int) -> dict[str, Any]:
+    """Answers at temperature 1 in 256 tokens: `n` under the ready schema, and one under each of the rows' schemas."""
     from localllm.engine.local import LocalEngine
     from localllm.engine.protocol import EngineSpec, GenerationDone, Request, Sampling, TokenEvent
-    from localllm.events import Message, Role
+    from localllm.events import FinishReason, Message, Role
     from localllm.rules.rulebook import Rulebook
 
-    spec = Rulebook.load("json-extraction").compiled().constraint
-    assert spec is not None
-    schema = json.loads(spec.source)
+    ready = Rulebook.load("json-extraction").compiled().constraint
+    assert ready is not None
+    asked = [
+        (
+            "ready",
+            json.loads(ready.source),
+            f"Ann Lee of Acme paid {300 + i} dollars on 2026-01-04 for a pump. Facts as JSON.",
+        )
+        for i in range(n)
+    ]
+    asked += [("real", row["schema"], "Make up an example of a record of this kind.") for row in rows]
     engine = LocalEngine(EngineSpec(model, n_ctx=2048))
     counts: Counter[str] = Counter()
-    speed: dict[str, list[float]] = {"free": [], "under the schema": []}
+    longest = {"ready": 0, "real": 0}
     try:
-        for i in range(n):
-            question = f"Ann Lee of Acme paid {300 + i} dollars on 2026-01-04 for a pump. Give the facts as JSON."
-            for name, constraint in (("free", None), ("under the schema", spec)):
-                text = ""
-                request = Request(
-                    messages=(Message(Role.USER, question),), max_tokens=256, constraint=constraint,
-                    sampling=Sampling(temperature=1.0, seed=i), speculation="none",
-                )  # fmt: skip
+        for i, (kind, schema, question) in enumerate(asked):
+            text, done = "", None
+            request = Request(
+                messages=(Message(Role.USER, question),), max_tokens=256, sampling=Sampling(temperature=1.0, seed=i),
+                constraint=ConstraintSpec("json_schema", prepare(schema).source), speculation="none",
+            )  # fmt: skip
+            try:
                 for event in engine.stream(request):
                     if isinstance(event, TokenEvent):
                         text += event.text
                     elif isinstance(event, GenerationDone):
-                        speed[name].append(event.stats.decode_tokens_per_second)
-                        counts["closed early"] += bool(constraint and event.notes)
-                        if constraint is not None:
-                            counts[event.reason.value] += 1
+                        done = event
+            except ConstraintRefused:
+                counts[f"{kind}: refused by name"] += 1
+                continue
+            assert done is not None
+            counts[f"{kind}: answers"] += 1
+            counts[f"{kind}: closed early"] += any("closed early" in note for note in done.notes)
+            counts[f"{kind}: values shortened"] += any("ended early" in note for note in done.notes)
             try:
-                counts["valid"] += not errors_of(schema, json.loads(text))
+                valid = not errors_of(schema, json.loads(text))
             except ValueError:
-                counts["no JSON"] += 1
+                valid = False
+            verdict = (
+                "valid" if valid else "truncated" if done.reason is FinishReason.LENGTH else "found wrong by the check"
+            )
+            counts[f"{kind}: {verdict}"] += 1
+            if valid:
+                longest[kind] = max([longest[kind], *map(len, _strings(json.loads(text)))])
     finally:
         engine.close()
-    middle = {name: round(sorted(values)[len(values) // 2], 1) for name, values in speed.items() if values}
-    return {"answers": n, **counts, "tokens_per_second_p50": middle,
-            "ratio": round(middle["under the schema"] / max(1e-9, middle["free"]), 3)}  # fmt: skip
+    return {**counts, "longest string": longest}
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for part in inner for text in _strings(part)]
 
 
 # ---- output ---------------------------------------------------------------------------------------------------------
