@@ -285,7 +285,7 @@ def generate(model: Path, rows: list[dict[str, Any]], n: int) -> dict[str, Any]:
         )
         for i in range(n)
     ]
-    asked += [("real", row["schema"], "Make up an example of a record of this kind.") for row in rows]
+    asked[:0] = [("real", row["schema"], "Make up an example of a record of this kind.") for row in rows]
     engine = LocalEngine(EngineSpec(model, n_ctx=2048))
     counts: Counter[str] = Counter()
     longest = {"ready": 0, "real": 0}
@@ -317,6 +317,8 @@ def generate(model: Path, rows: list[dict[str, Any]], n: int) -> dict[str, Any]:
                 "valid" if valid else "truncated" if done.reason is FinishReason.LENGTH else "found wrong by the check"
             )
             counts[f"{kind}: {verdict}"] += 1
+            if i % 10 == 9:
+                print(f"{i + 1} of {len(asked)}: {dict(counts)}", file=sys.stderr)
             if valid:
                 longest[kind] = max([longest[kind], *map(len, _strings(json.loads(text)))])
     finally:
