@@ -10,8 +10,8 @@ sentence-transformers), and every turn begins after a rest: torch's threads go o
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
-import re
 import subprocess
 import time
 from contextlib import ExitStack
@@ -103,10 +103,16 @@ def _serve_torch(pipe: Any, folder: Path, texts: list[str], threads: int) -> Non
         pipe.send(torch.cat(encoded).numpy() if vectors else seconds)
 
 
-def _embedding(out: bytes) -> list[float]:
-    """The vector in what llama-embedding printed; a message of its log may stand between two of the numbers."""
-    numbers = re.findall(rb"-?\d+\.\d{7}(?=[,\]])", out)
-    return [float(number) for number in numbers]
+def _llama_embedding(command: list[str], text: str) -> Any:
+    """llama-embedding's unit vector; it is asked again where it ends before all of its output is written."""
+    for _ in range(8):
+        out = subprocess.run([*command, "-p", text], capture_output=True, text=True, check=True).stdout
+        try:
+            vector = np.array(json.loads(out)["data"][0]["embedding"], np.float32)
+        except ValueError:
+            continue
+        return vector / np.linalg.norm(vector)
+    raise RuntimeError("llama-embedding never wrote all of its output")
 
 
 def main() -> None:
@@ -160,10 +166,8 @@ def main() -> None:
             command = [str(PEERS / "llama-embedding"), "-m", str(options.embedder), "--embd-output-format", "json"]
             worst = 0.0
             for text in texts[:8]:
-                theirs = np.array(
-                    _embedding(subprocess.check_output([*command, "-p", text], stderr=subprocess.DEVNULL))
-                )
-                worst = max(worst, float(np.abs(theirs / np.linalg.norm(theirs) - embedder.embed([text])[0]).max()))
+                difference = np.abs(_llama_embedding(command, text) - embedder.embed([text])[0])
+                worst = max(worst, float(difference.max()))
             print(f"largest difference to llama-embedding in any component: {worst:.2e}")
             results.append({"largest_difference_to_llama_embedding": worst})
         else:
