@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,14 @@ async def test_n_and_p_walk_through_the_sources() -> None:
         await wait_until(pilot, lambda: "pump.md" in screen_text(app), "the first again")
         await pilot.press("escape")
         await wait_until(pilot, lambda: app.results == [None], "the end")
+
+
+async def test_a_path_longer_than_the_window_hides_no_file_name() -> None:
+    long = replace(OTHER, source=f"/{'deep/' * 30}garden.txt")
+    app = Stage(CitationScreen(replace(answer(), passages=(PASSAGE, long)), 2))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_until(pilot, lambda: "[2] garden.txt   2 of 2" in screen_text(app), "the name in the title")
+        assert screen_text(app).count("garden.txt") == 2, "and the whole path below it"
 
 
 def test_a_path_in_the_home_folder_is_short(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,8 @@ class CitationScreen(ModalScreen[None]):
     ]
     CSS = """
     CitationScreen .dialog { height: 85%; width: 85%; max-width: 110; }
+    CitationScreen #citation-title { margin: 0; }
+    CitationScreen #citation-path { height: auto; color: $text-muted; }
     CitationScreen #citation-facts { height: auto; margin: 0 0 1 0; }
     CitationScreen VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; }
     CitationScreen #citation-text { height: auto; }
@@ -66,6 +68,7 @@ class CitationScreen(ModalScreen[None]):
         """Title, facts, text, keys."""
         with Vertical(classes="dialog"):
             yield Static("", id="citation-title", classes="dialog-title", markup=False)
+            yield Static("", id="citation-path", markup=False)
             yield Static("", id="citation-facts", markup=False)
             with VerticalScroll():
                 yield Static("", id="citation-text", markup=False)
@@ -82,8 +85,11 @@ class CitationScreen(ModalScreen[None]):
         citations = [c for c in self._message.citations if c.n == self.number]
         at = self._numbers.index(self.number) + 1
         source = passage.source if passage else citations[0].source if citations else ""
-        title = f"[{self.number}] {clean_line(at_home(source)) or 'unknown source'}   {at} of {len(self._numbers)}"
+        name, path = clean_line(os.path.basename(source)), clean_line(at_home(source))  # noqa: PTH119 - a text again
+        title = f"[{self.number}] {name or 'unknown source'}   {at} of {len(self._numbers)}"
         self.query_one("#citation-title", Static).update(Content(title))
+        self.query_one("#citation-path", Static).update(Content(path))
+        self.query_one("#citation-path").display = path != name
         self.query_one("#citation-facts", Static).update(facts(passage, citations))
         document = self._read_source(passage) if passage and self._read_source else None
         text, first = passage_text(passage, citations, document)

@@ -88,7 +88,7 @@ class ModelsScreen(ModalScreen[str | None]):
             yield OptionList(id="models", compact=True, markup=False)
             yield Static("Reading the model files.", id="models-note", markup=False)
             yield HintRow(
-                [("Enter", "load", ""), ("g", "get the starter set (about 180 MB)", "starter"), ("Esc", "leave", "leave")]
+                [("Enter", "load", ""), ("g", "get the starter set (180 MB)", "starter"), ("Esc", "leave", "leave")]
             )
 
     def on_mount(self) -> None:
