@@ -116,6 +116,12 @@ class ChatList(Vertical):
             event.stop()  # type: ignore[attr-defined]
 
 
+def _lead(before: str, width: int = 8) -> str:
+    """The last whole words in front of the match: few, as the list is narrow and the match has to be seen."""
+    end = before.rstrip()[-width:]
+    return end.partition(" ")[2] or end if len(before) > width else end
+
+
 def found_entry(hit: Hit) -> Content:
     """The title, and the place found below it."""
     title = clean_line(hit.title) or "New chat"
@@ -126,7 +132,7 @@ def found_entry(hit: Hit) -> Content:
     after = after.replace("\x02", "").replace("\x03", "")
     return (
         Content.styled(title + "\n", "bold")
-        + Content.styled("  " + clean_line(before)[-14:] + " ", MUTED)
+        + Content.styled("  " + _lead(clean_line(before)) + " ", MUTED)
         + Content.styled(clean_line(match), "bold $accent")
         + Content.styled(" " + clean_line(after), MUTED)
     )
