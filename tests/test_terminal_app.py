@@ -201,7 +201,7 @@ def test_an_empty_home_gives_a_first_answer_after_three_keys(opened: Open) -> No
 
 
 def test_the_whole_way_through_a_chat(opened: Open) -> None:
-    terminal = opened(settings="temperature = 0.0\nmax_tokens = 120\n")
+    terminal = opened(settings="temperature = 0.0\nmax_tokens = 240\n")
     terminal.open()
     terminal.sees("SmolLM2-135M-Instruct Q4_1")
     terminal.ask("Explain in three sentences why the sky is blue.")
@@ -313,12 +313,12 @@ def underlined(terminal: Terminal) -> str:
 
 
 def test_rules_are_applied_judged_and_repaired_and_a_preset_keeps_them(opened: Open) -> None:
-    terminal = opened(settings="temperature = 0.0\nmax_tokens = 60\n")
+    terminal = opened(settings="temperature = 0.0\nmax_tokens = 120\n")
     (terminal.home / "rules").mkdir(mode=0o700)
     (terminal.home / "rules" / "short.toml").write_text(SHORT)
     terminal.open()
     terminal.keys("F5")
-    terminal.sees("What answers in this chat must look like", "support-answer", "short")
+    terminal.sees("What answers in this chat must look like", "commit-message", "short (1 rule, your own)")
     terminal.keys("Down", "Enter")  # one's own sets stand first
     terminal.misses("What answers in this chat must look like")
     terminal.sees("rules: short")
@@ -400,7 +400,7 @@ def test_the_line_mode_answers_and_draws_nothing(how: str, opened: Open) -> None
 
 
 def test_a_killed_worker_is_told_and_the_next_message_starts_another(opened: Open) -> None:
-    terminal = opened(settings="temperature = 0.0\nmax_tokens = 160\n")
+    terminal = opened(settings="temperature = 0.0\nmax_tokens = 400\n")
     terminal.open()
     terminal.type("Write a very long story about the sea.")
     terminal.keys("Enter")
