@@ -42,14 +42,21 @@ When the pump rattles, tighten the two screws on the left side.
 SHORT = """[ruleset]
 name = "short"
 version = "1"
-on_fail = "warn"
 
 [[rule]]
 id = "length"
 type = "words"
 max = 3
-severity = "error"
+enforce = "check"
+severity = "warning"
 on_fail = "warn"
+
+[[rule]]
+id = "number"
+type = "keywords"
+words = ["QX-2291"]
+enforce = "check"
+on_fail = "reject"
 """
 
 
@@ -182,9 +189,9 @@ def idle(text: str) -> bool:
     return "Enter send" in text and "answering" not in text and "stopping" not in text
 
 
-def last_answer(text: str, name: str = "SmolLM2-135M-Instruct") -> str:
-    """The last answer on this screen; the model's name stands over every answer and in the status line."""
-    parts = text.split(name)
+def last_answer(text: str) -> str:
+    """The last answer on this screen; a model's name stands over every answer and in the status line."""
+    parts = re.split("SmolLM2-135M-Instruct|Second-Model", text)
     if len(parts) < 3:
         return ""
     return parts[-2].split("─────")[0].replace("│", "").replace("▌", "").strip()
@@ -313,16 +320,16 @@ def underlined(terminal: Terminal) -> str:
 
 
 def test_rules_are_applied_judged_and_repaired_and_a_preset_keeps_them(opened: Open) -> None:
-    terminal = opened(settings="temperature = 0.0\nmax_tokens = 120\n")
+    terminal = opened(settings="temperature = 0.0\nmax_tokens = 400\n")
     (terminal.home / "rules").mkdir(mode=0o700)
     (terminal.home / "rules" / "short.toml").write_text(SHORT)
     terminal.open()
     terminal.keys("F5")
-    terminal.sees("What answers in this chat must look like", "commit-message", "short (1 rule, your own)")
+    terminal.sees("What answers in this chat must look like", "commit-message", "short (2 rules, your own)")
     terminal.keys("Down", "Enter")  # one's own sets stand first
     terminal.misses("What answers in this chat must look like")
     terminal.sees("rules: short")
-    terminal.type("Write a long story about a dragon.")
+    terminal.type("Explain in three sentences why the sky is blue.")
     terminal.keys("Enter")
     terminal.sees("words", "Esc stop")
     terminal.answered()
@@ -335,6 +342,7 @@ def test_rules_are_applied_judged_and_repaired_and_a_preset_keeps_them(opened: O
     terminal.misses("Not every rule is kept")
     terminal.keys("F8")
     terminal.sees("‹ 2/2 ›")
+    terminal.keys("Escape")  # from the answer back to the prompt
     terminal.answered()
 
     terminal.keys("F7")
@@ -370,13 +378,17 @@ def test_a_key_is_changed_and_the_model_is_switched_in_mid_chat(opened: Open) ->
     terminal.keys("Escape")
     terminal.misses("Keys (default)")
     terminal.type("Name one colour.")
+    terminal.sees("› Name one colour.")
     terminal.keys("F12")
+    terminal.misses("› Name one colour.")
     terminal.answered()
 
     terminal.keys("F3")
     terminal.sees("Models on this computer", "Second-Model", "✓ fits", "● ")
     names = re.findall(r"(Second-Model|SmolLM2-135M-Instruct)\.Q4_1 ", terminal.text())
-    terminal.keys("Home", *["Down"] * names.index("Second-Model"), "Enter")
+    terminal.keys("Home", *["Down"] * names.index("Second-Model"))
+    terminal.until(lambda: "Second-Model" in highlighted(terminal), "the second model under the bar")
+    terminal.keys("Enter")
     terminal.sees("Second-Model Q4_1")
     terminal.ask("Name another colour.")
     terminal.until(lambda: terminal.text().count("Second-Model") >= 2, "its name over the answer")
@@ -384,15 +396,23 @@ def test_a_key_is_changed_and_the_model_is_switched_in_mid_chat(opened: Open) ->
     terminal.quit()
 
 
+def highlighted(terminal: Terminal) -> str:
+    """The rows of the list of models whose background is that of the bar: any other than the dialog's."""
+    rows = [row for row in terminal.styled().splitlines() if re.search(r"\d MB|Q4_1", row) and "─" not in row]
+    backgrounds = [re.findall(r"48;5;\d+|48;2;[\d;]+", row) for row in rows]
+    common = max({b for each in backgrounds for b in each}, key=lambda b: sum(b in each for each in backgrounds))
+    return "\n".join(row for row, each in zip(rows, backgrounds, strict=True) if set(each) - {common})
+
+
 @pytest.mark.parametrize("how", ["LOCALLLM_PLAIN=1", "TERM=dumb"])
 def test_the_line_mode_answers_and_draws_nothing(how: str, opened: Open) -> None:
     terminal = opened(settings="temperature = 0.0\nmax_tokens = 20\n")
     terminal.run(f"{how} {shlex.quote(sys.executable)} -m localllm_tui")
-    terminal.sees("localllm, line by line.", "You: ")
+    terminal.sees("localllm, line by line.", "You:")
     assert terminal.tmux("display-message", "-p", "#{alternate_on}").strip() == "0"
     terminal.type("Name one colour.")
     terminal.keys("Enter")
-    terminal.until(lambda: terminal.text().count("You: ") == 2, "an answer and another turn")
+    terminal.until(lambda: terminal.text().count("You:") == 2, "an answer and another turn")
     terminal.type("/quit")
     terminal.keys("Enter")
     terminal.until(lambda: terminal.text().rstrip().endswith("ready>"), "the shell")
