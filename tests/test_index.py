@@ -8,6 +8,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -197,13 +198,8 @@ def test_verify_names_a_document_whose_text_is_lost(library: Library, loss: str)
 
 
 def test_tidying_while_another_process_writes_is_told_in_our_words(library: Library) -> None:
-    library.query("PRAGMA busy_timeout = 1")
-    other = sqlite3.connect(library.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(LibraryBusy):
+    with another_writes(library), pytest.raises(LibraryBusy):
         library.tidy()
-    other.rollback()
-    other.close()
     library.tidy()
 
 
@@ -232,6 +228,19 @@ def test_a_file_that_turns_out_damaged_is_set_aside_when_it_is_opened_next(libra
         assert [r.path for r in again.roots()] == [library.path.parent.parent]
 
 
+@contextmanager
+def another_writes(library: Library) -> Iterator[None]:
+    """Another process is in the middle of a change, and nobody waits for it."""
+    library.query("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(library.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.rollback()
+        other.close()
+
+
 def damage(library: Library) -> None:
     library.tidy()
     root_page = library.query("SELECT rootpage FROM sqlite_master WHERE name = 'chunks'")[0][0]
@@ -243,13 +252,8 @@ def damage(library: Library) -> None:
 
 def test_verify_while_another_process_writes_says_nothing_of_the_file(library: Library) -> None:
     stored(library)
-    library.query("PRAGMA busy_timeout = 1")
-    other = sqlite3.connect(library.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(LibraryBusy):
+    with another_writes(library), pytest.raises(LibraryBusy):
         library.verify()
-    other.rollback()
-    other.close()
     assert library.verify() == []
 
 

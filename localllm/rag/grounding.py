@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from localllm.events import Citation, Passage, Span, SupportState
 from localllm.rag.quotes import QuoteMatch, find_quote, quotes_in
 from localllm.rag.segment import STOP_WORDS
-from localllm.rag.sentences import sentence_spans
+from localllm.rag.sentences import embeddable, sentence_spans
 from localllm.rag.stem import content_stems, stem
 
 if TYPE_CHECKING:
@@ -171,9 +171,9 @@ class _Source:
         import numpy as np
 
         if self._vectors is None:
-            texts = [_cut(self.passage.text[a:b], embedder) for a, b in self.spans]
+            texts = [embeddable(self.passage.text[a:b], embedder) for a, b in self.spans]
             self._vectors = embedder.embed(texts)
-        query = embedder.embed([_cut(sentence, embedder)])[0]
+        query = embedder.embed([embeddable(sentence, embedder)])[0]
         return [float(x) for x in np.asarray(self._vectors) @ query]
 
 
@@ -291,9 +291,3 @@ def _check_quote(text: str, span: tuple[int, int], passages: Sequence[Passage]) 
 
 def _inside(span: Span, others: Sequence[Span]) -> bool:
     return any(o.start <= span.start and span.end <= o.end for o in others)
-
-
-def _cut(text: str, embedder: Embedder) -> str:
-    spans = embedder.token_spans(text)
-    room = max(1, embedder.max_tokens - 4)
-    return text if len(spans) <= room else text[: spans[room - 1][1]]

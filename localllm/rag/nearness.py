@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from localllm.engine.protocol import Embedder
 from localllm.rag.search import SearchResult
-from localllm.rag.sentences import sentence_spans
+from localllm.rag.sentences import embeddable, sentence_spans
 
 MAX_SENTENCES = 32
 """Sentences that are compared by meaning for one question; more would be felt as waiting."""
@@ -34,7 +34,7 @@ class Nearness:
         """Cosine of each sentence, -1 to 1; what is longer than the embedder reads is cut."""
         new = list(dict.fromkeys(s for s in sentences if s not in self._known))
         if new:
-            vectors = self._embedder.embed([_cut(text, self._embedder) for text in (self._question, *new)])
+            vectors = self._embedder.embed([embeddable(text, self._embedder) for text in (self._question, *new)])
             self._known |= zip(new, (vectors[1:] @ vectors[0]).tolist(), strict=True)
         return [self._known[s] for s in sentences]
 
@@ -43,9 +43,3 @@ class Nearness:
         sentences = [hit.text[a:b] for hit in found.hits for a, b in sentence_spans(hit.text)]
         nearest = max(self.cosines(sentences[:MAX_SENTENCES]), default=None)
         return replace(found, sentence_cosine=nearest)
-
-
-def _cut(text: str, embedder: Embedder) -> str:
-    spans = embedder.token_spans(text)
-    room = max(1, embedder.max_tokens - 4)
-    return text if len(spans) <= room else text[: spans[room - 1][1]]

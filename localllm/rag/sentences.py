@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localllm.engine.protocol import Embedder
 
 _END = re.compile(
     r"""(?:[.!?…]+(?:\s?\[\d+\])*["'”’»)\]]*(?:\s?\[\d+\])*(?=\s|$)|[。！？｡؟।॥]["'”’)\]」』]*(?:\[\d+\])*|\n\s*\n|\n(?=\s*(?:[-*•]|\d+[.)])\s))"""
@@ -35,3 +39,10 @@ def _add(spans: list[tuple[int, int]], text: str, a: int, b: int) -> None:
         b -= 1
     if a < b:
         spans.append((a, b))
+
+
+def embeddable(text: str, embedder: Embedder) -> str:
+    """The text, cut at what the embedder reads; room is left for the marks around it."""
+    spans = embedder.token_spans(text)
+    room = max(1, embedder.max_tokens - 4)
+    return text if len(spans) <= room else text[: spans[room - 1][1]]

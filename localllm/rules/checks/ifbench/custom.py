@@ -6,8 +6,9 @@ import csv
 import io
 import re
 
+from localllm.rules.checks.benchmark import Decide
 from localllm.rules.checks.formats import read_csv
-from localllm.rules.checks.ifbench.kind import Decide, instruction, plain_words, sentences
+from localllm.rules.checks.ifbench.kind import instruction, plain_words, sentences
 from localllm.rules.checks.kinds import CheckKind, Params
 
 

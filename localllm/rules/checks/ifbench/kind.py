@@ -1,19 +1,16 @@
-"""What all IFBench instructions share: the two modes, and how a decision becomes a finding."""
+"""What all IFBench instructions share beside the modes: their arguments, and words and sentences."""
 
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
 from typing import Any
 
 from localllm.rules import punkt
+from localllm.rules.checks import benchmark
+from localllm.rules.checks.benchmark import MODE, Decide, finding
 from localllm.rules.checks.kinds import CheckKind, Field, Params
-from localllm.rules.outcome import Context, Finding, failed, passed
+from localllm.rules.outcome import Context, Finding, failed
 
-Decide = Callable[[Params, str], "bool | tuple[bool, Any]"]
-"""True or False, or with the measured value."""
-STRICT = "strict"
-_MODE = Field("str", STRICT, choices=("compat", STRICT))
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 EDGES = string.punctuation + " "
 
@@ -34,14 +31,13 @@ def instruction(
     def check(params: Params, text: str, context: Context) -> Finding:
         if not text.strip():
             return failed("the text is empty")
-        result = (strict if strict is not None and params["mode"] == STRICT else decide)(params, text)
-        good, measured = result if isinstance(result, tuple) else (result, None)
+        how = strict if strict is not None and benchmark.strict(params) else decide
         required = ", ".join(f"{n}={params[n]}" for n in names) or help
-        return passed(measured, required) if good else failed(f"not followed: {help}", measured, required)
+        return finding(how(params, text), help, required)
 
     fields = {name: Field("any", required=not name.startswith("keyword")) for name in names}
     return CheckKind(
-        id, f"IFBench: {help}.", {**fields, "mode": _MODE}, check, tell=lambda p: f"{help[0].upper()}{help[1:]}."
+        id, f"IFBench: {help}.", {**fields, "mode": MODE}, check, tell=lambda p: f"{help[0].upper()}{help[1:]}."
     )
 
 

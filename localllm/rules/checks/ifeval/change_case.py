@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from localllm.rules import language, segments, treebank
-from localllm.rules.checks.ifeval.kind import NUMBER, RELATION, compare, instruction, strict
+from localllm.rules.checks.benchmark import strict
+from localllm.rules.checks.ifeval.kind import NUMBER, RELATION, compare, instruction
 from localllm.rules.checks.kinds import CheckKind, Fragment, Params
 from localllm.rules.checks.words import ANY
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from localllm.rules.checks.ifeval.kind import NUMBER, TEXT, count_grammar, instruction, strict
+from localllm.rules.checks.benchmark import strict
+from localllm.rules.checks.ifeval.kind import NUMBER, TEXT, count_grammar, instruction
 from localllm.rules.checks.kinds import CheckKind, Fragment, Params
 from localllm.rules.checks.words import ANY, rust_literal
 

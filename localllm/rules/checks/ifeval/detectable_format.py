@@ -7,8 +7,9 @@ import re
 
 from localllm.rules import segments
 from localllm.rules.checks import shape
+from localllm.rules.checks.benchmark import strict
 from localllm.rules.checks.formats import json_fix
-from localllm.rules.checks.ifeval.kind import NUMBER, TEXT, instruction, strict
+from localllm.rules.checks.ifeval.kind import NUMBER, TEXT, instruction
 from localllm.rules.checks.kinds import CheckKind, Fragment, Params
 from localllm.rules.checks.words import ANY, rust_literal
 from localllm.rules.outcome import Context

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from localllm.rules.checks.ifeval.kind import NUMBER, RELATION, TEXT, TEXTS, compare, count_grammar, instruction, strict
+from localllm.rules.checks.benchmark import strict
+from localllm.rules.checks.ifeval.kind import NUMBER, RELATION, TEXT, TEXTS, compare, count_grammar, instruction
 from localllm.rules.checks.kinds import CheckKind, Fragment, Params
 from localllm.rules.checks.words import avoids, contains, pattern_of, rust_literal
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from localllm.rules import language
-from localllm.rules.checks.ifeval.kind import TEXT, instruction, strict
+from localllm.rules.checks.benchmark import strict
+from localllm.rules.checks.ifeval.kind import TEXT, instruction
 from localllm.rules.checks.kinds import CheckKind, Fragment, Params
 from localllm.rules.checks.prose import _RANGES
 

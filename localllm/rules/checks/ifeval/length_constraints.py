@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from localllm.rules import punkt, segments
-from localllm.rules.checks.ifeval.kind import NUMBER, RELATION, TEXT, compare, instruction, strict
+from localllm.rules.checks.benchmark import strict
+from localllm.rules.checks.ifeval.kind import NUMBER, RELATION, TEXT, compare, instruction
 from localllm.rules.checks.ifeval.stars import NO_STARS
 from localllm.rules.checks.kinds import CheckKind, Fragment, Params
 from localllm.rules.checks.words import ANY, rust_literal

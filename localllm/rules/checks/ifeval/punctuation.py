@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from localllm.rules.checks.ifeval.kind import instruction, strict
+from localllm.rules.checks.benchmark import strict
+from localllm.rules.checks.ifeval.kind import instruction
 from localllm.rules.checks.kinds import CheckKind, Fragment, Params
 
 

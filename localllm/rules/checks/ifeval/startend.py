@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from localllm.rules.checks import shape
-from localllm.rules.checks.ifeval.kind import TEXT, instruction, strict
+from localllm.rules.checks.benchmark import strict
+from localllm.rules.checks.ifeval.kind import TEXT, instruction
 from localllm.rules.checks.kinds import CheckKind, Fragment, Params
 from localllm.rules.checks.words import ANY, rust_literal
 from localllm.rules.outcome import Context
