@@ -7,12 +7,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from localllm.engine.local import LocalEngine
 from localllm.engine.protocol import EngineSpec, GenerationDone, Request, Sampling, TokenEvent
 from localllm.events import Message, Role
+from tests.drafting import assert_equal_up_to_a_near_tie, free_batches
 from tests.models import CHAT, need
 
 pytestmark = pytest.mark.model
@@ -23,8 +23,6 @@ PASSAGE = (
 )
 COPY = (Message(Role.USER, f"Repeat this text word for word, and nothing else:\n\n{PASSAGE}"),)
 SKY = (Message(Role.USER, "Explain in three sentences why the sky is blue."),)
-NEAR_TIE = 0.35
-"""Logits. Kernels add up in another order for batches; on this model that moved a logit by at most a third of this."""
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +56,7 @@ def test_greedy_text_is_that_of_plain_decoding_or_parts_from_it_at_a_near_tie(
     greedy = Sampling(temperature=0)
     plain, _ = ids(engine, Request(question, max_tokens=80, sampling=greedy, speculation="none"))
     spec, done = ids(engine, Request(question, max_tokens=80, sampling=greedy))
-    if spec != plain:
-        at = next(i for i, (a, b) in enumerate(zip(spec, plain, strict=False)) if a != b)
-        backend = engine._backend
-        prompt = [*engine.render(question).token_ids, *plain[:at]]
-        backend.clear()
-        engine._slots = type(engine._slots)(1)
-        for start in range(0, len(prompt), 32):
-            part = prompt[start : start + 32]
-            backend.decode(0, part, start, 1)
-        row = np.array(backend.logits(0))
-        backend.clear()
-        top = np.sort(row)[::-1]
-        assert top[0] - top[1] < NEAR_TIE, f"parted at token {at}, which was no near tie"
+    assert_equal_up_to_a_near_tie(engine, question, plain, spec)
     stats = done.stats.speculation
     assert stats.accepted <= stats.drafted
     assert stats.target_steps >= stats.plain_steps
@@ -79,12 +65,8 @@ def test_greedy_text_is_that_of_plain_decoding_or_parts_from_it_at_a_near_tie(
 def test_a_copied_passage_takes_fewer_target_steps(engine: LocalEngine) -> None:
     controller = engine._controller
     assert controller is not None
-    row = [0.0] + [0.01] * 64  # a cost table on which batches are free: what is drafted is then a matter of the texts
-    controller.costs.row = lambda n_context: row  # type: ignore[method-assign]
-    try:
+    with free_batches(controller):
         spec, done = ids(engine, Request(COPY, max_tokens=60, sampling=Sampling(temperature=0)))
-    finally:
-        del controller.costs.row
     stats = done.stats.speculation
     assert stats.target_steps <= 0.5 * len(spec)
     assert stats.acceptance_rate > 0.5

@@ -133,12 +133,17 @@ def test_cores_are_counted_within_what_a_container_may_use(monkeypatch: pytest.M
 
 
 def test_the_workers_environment_keeps_what_the_user_set() -> None:
-    env = worker_environment({"GLIBC_TUNABLES": "glibc.malloc.check=1", "OMP_WAIT_POLICY": "active"}, busy=True)
+    env = worker_environment({"GLIBC_TUNABLES": "glibc.malloc.check=1", "OMP_WAIT_POLICY": "active"})
     assert env["OMP_WAIT_POLICY"] == "active"
     assert env["LOCALLLM_WORKER"] == "1"
     assert "glibc.malloc.check=1" in env["GLIBC_TUNABLES"]
-    assert worker_environment({}, busy=True)["OMP_WAIT_POLICY"] == "passive"
-    assert "OMP_WAIT_POLICY" not in worker_environment({}, busy=False)
+
+
+def test_threads_never_sleep_at_barriers_however_busy_the_last_minute_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (16.0, 16.0, 16.0))  # an answer of our own a moment ago does as much
+    assert "OMP_WAIT_POLICY" not in worker_environment({})
 
 
 def test_a_death_is_explained_in_words() -> None:

@@ -17,6 +17,7 @@ from localllm.events import Message, Role
 from localllm.llama.model import Model
 from localllm.models.header import read_model_header
 from localllm.models.pairing import _cover, judge
+from tests.drafting import assert_equal_up_to_a_near_tie, free_batches
 from tests.models import CHAT, need
 
 pytestmark = pytest.mark.model
@@ -38,12 +39,8 @@ def engine(trimmed: Path) -> Iterator[LocalEngine]:
     engine = LocalEngine(EngineSpec(CHAT, draft=trimmed, n_ctx=1024, n_threads=1))
     assert engine._controller is not None
     engine._controller.ledger.balance = 64.0
-    # on this pair a draft costs as much as the target, so nothing would be drafted: it is made to look cheap
-    costs = engine._controller.costs
-    for measured in (costs._draft, costs._catch_up):
-        measured["trimmed"] = 1e-5
-    costs.observe_draft = costs.observe_catch_up = lambda name, seconds_per_token: None  # type: ignore[method-assign]
-    yield engine
+    with free_batches(engine._controller):  # a draft as dear as the target would rarely be asked
+        yield engine
     engine.close()
 
 
@@ -71,10 +68,10 @@ def test_by_its_header_the_target_knows_all_of_its_tokens(trimmed: Path) -> None
 def test_its_drafts_are_accepted_and_the_text_is_that_of_plain_decoding(engine: LocalEngine) -> None:
     plain, _ = answer(engine, "none")
     drafted, done = answer(engine, "auto")
-    assert drafted == plain
+    assert_equal_up_to_a_near_tie(engine, QUESTION, plain, drafted)
     assert done.stats.speculation.drafter == "trimmed"
-    assert done.stats.speculation.accepted >= 4
-    assert done.stats.speculation.acceptance_rate > 0.5
+    assert done.stats.speculation.accepted > 20
+    assert done.stats.speculation.target_steps < len(drafted) / 2
 
 
 def test_tokens_that_it_lacks_are_read_as_its_own_cut_of_their_text(trimmed: Path) -> None:

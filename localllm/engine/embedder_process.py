@@ -117,7 +117,7 @@ class EmbedderProcess:
             process = subprocess.Popen(
                 [*module, str(self.path), str(self.max_tokens)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
-                env=worker_environment(os.environ, busy=True), **detached(),
+                env=worker_environment(os.environ), **detached(),
             )  # fmt: skip
         assert process.stdin is not None
         assert process.stdout is not None

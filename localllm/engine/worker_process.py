@@ -13,7 +13,6 @@ from typing import Any
 
 from localllm.engine.protocol import EngineInfo, EngineSpec
 from localllm.engine.spawn import cause_of_death, end_of, start_process
-from localllm.engine.threads import machine_is_busy
 from localllm.engine.wire import Sender, receive, unpack_error
 from localllm.errors import EngineDied
 
@@ -32,7 +31,7 @@ class WorkerProcess:
 
     def __init__(self, spec: EngineSpec, log_path: Path, on_progress: Callable[[float], None]) -> None:
         self._on_progress = on_progress
-        self._popen = start_process(log_path, machine_is_busy())
+        self._popen = start_process(log_path)
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         self.pid = self._popen.pid
