@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localllm.assistant.assistant import Assistant, chat_settings, session_name
+from localllm.assistant.assistant import Assistant
 from localllm.assistant.seams import (
     AnswerRules,
     Broken,
@@ -14,6 +14,7 @@ from localllm.assistant.seams import (
     Retriever,
     Rulebook,
 )
+from localllm.assistant.terms import chat_settings, session_name
 
 __all__ = [
     "AnswerRules",

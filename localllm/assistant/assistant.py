@@ -7,19 +7,21 @@ every second while it grows, and what was said is kept, and marked, however the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal
 
 from localllm.assistant import titles
+from localllm.assistant.ahead import certain_beginning
 from localllm.assistant.documents import constraint_of, passage_guard
 from localllm.assistant.generate import generate
 from localllm.assistant.record import AnswerRecord
-from localllm.assistant.seams import AnswerRules, Retriever, Rulebook
+from localllm.assistant.seams import Retriever, Rulebook
 from localllm.assistant.slot import EngineSlot, Opener
-from localllm.engine.protocol import Cancel, Engine, Request, Sampling
-from localllm.errors import EngineDied, LocalLLMError, SettingsError
+from localllm.assistant.terms import answered, chat_settings, sampling_of, session_name, system_message
+from localllm.engine.protocol import Cancel, Engine, Request
+from localllm.errors import EngineDied, LocalLLMError
 from localllm.events import (
     Event,
     Finished,
@@ -33,7 +35,7 @@ from localllm.events import (
     Token,
     TurnStarted,
 )
-from localllm.history import Chat, ChatOptions, History, MessageState, StoredMessage
+from localllm.history import Chat, History, MessageState, StoredMessage
 from localllm.prompt import alternating, fit
 from localllm.settings import Settings
 
@@ -221,30 +223,12 @@ class Assistant:
         if engine is None or not settings.idle_prefill:
             return 0
         try:
-            certain = self._certain(engine, here, settings, typed, parent)
+            certain = self._next_prompt(engine, here, settings, typed, here.leaf_id if parent == "leaf" else parent)
             if not certain or (cancel is not None and cancel.is_set()):
                 return 0
             return engine.prefill(certain, cancel, self._session(here.id))
         except LocalLLMError:
             return 0  # the question itself will say what is wrong
-
-    def _certain(
-        self, engine: Engine, here: Chat, settings: Settings, typed: str, parent: int | Literal["leaf"] | None
-    ) -> tuple[Message, ...]:
-        """What the next prompt begins with; a last message of the user is one that goes on."""
-        rulebook = self._rulebook(settings)
-        asks_documents = self.library is not None or settings.docs != ""
-        documents = self._documents_say.get(settings.docs, "") if asks_documents else ""
-        if asks_documents and not documents:
-            return ()  # what they tell the model to do is not known before the first question
-        if asks_documents or (rulebook is not None and rulebook.check_question(typed) is not None):
-            typed = ""
-        head = _head(here, settings, rulebook.compile(engine, settings) if rulebook else None, documents)
-        before = here.leaf_id if parent == "leaf" else parent
-        turns = _answered(self.history.path(here.id, before)) if before is not None else []
-        coming = alternating([*head, *(Message(m.role, m.content) for m in turns), Message(Role.USER, typed)])
-        fitted = fit(engine, coming, n_ctx=engine.info.n_ctx, max_tokens=settings.max_tokens).messages
-        return fitted if typed else fitted[:-1]
 
     def write_title(self, chat: int, *, cancel: Cancel | None = None, settings: Settings | None = None) -> str:
         """Let the model name a young chat that is still called by the beginning of its first question.
@@ -257,13 +241,13 @@ class Assistant:
         """
         engine, here = self._slot.engine, self.history.chat(chat)
         settings = settings or chat_settings(self.settings, here.options)
-        turns = _answered(self.history.path(chat))
+        turns = answered(self.history.path(chat))
         wanted = settings.auto_titles and not self.history.temporary and titles.is_young(here, turns)
         # A recurrent model could not take the request for a title back: the chat would have to be read anew.
         if engine is None or engine.info.recurrent or not wanted:
             return ""
         try:
-            before = self._certain(engine, here, settings, "", "leaf")
+            before = self._next_prompt(engine, here, settings, "", here.leaf_id)
             text = titles.ask(engine, before or [Message(m.role, m.content) for m in turns], cancel)
         except LocalLLMError:
             return ""
@@ -375,7 +359,7 @@ class Assistant:
                 yield end(FinishReason.REFUSED, grounding.refusal, nearest=grounding.passages)
                 return
 
-        head = _head(chat, settings, rules, grounding.system if grounding else "")
+        head = system_message(chat, settings, rules, grounding.system if grounding else "")
         said = "\n\n".join(part for part in (grounding.question if grounding else asked, feedback) if part)
         fitted = fit(
             engine,
@@ -412,10 +396,25 @@ class Assistant:
             notes=made.notes,
         )
 
+    def _next_prompt(
+        self, engine: Engine, chat: Chat, settings: Settings, typed: str, before: int | None
+    ) -> tuple[Message, ...]:
+        """What the prompt of the next question begins with, behind message `before`."""
+        asks_documents = self.library is not None or settings.docs != ""
+        return certain_beginning(
+            engine,
+            chat,
+            settings,
+            turns=answered(self.history.path(chat.id, before)) if before is not None else (),
+            typed=typed,
+            rulebook=self._rulebook(settings),
+            documents=self._documents_say.get(settings.docs) if asks_documents else "",
+        )
+
     def _turns(self, question: StoredMessage) -> list[Message]:
         """The earlier messages of the branch. Questions that got no answer at all are left out with it."""
         path = self.history.path(question.chat_id, question.id)[:-1]
-        return [Message(m.role, m.content) for m in _answered(path)]
+        return [Message(m.role, m.content) for m in answered(path)]
 
     def _session(self, chat: int) -> str:
         return "" if self.history.temporary or not chat else session_name(chat)
@@ -431,47 +430,3 @@ class Assistant:
         if self.rules is not None or not settings.rules or self._find_rules is None:
             return self.rules
         return self._find_rules(settings.rules)
-
-
-def _answered(path: Sequence[StoredMessage]) -> list[StoredMessage]:
-    """The messages of a branch without answers that stayed empty, and without the questions that they were for."""
-    failed = {m.id for m in path if m.role is Role.ASSISTANT and not m.content.strip()}
-    failed |= {m.parent_id for m in path if m.id in failed and m.parent_id is not None}
-    return [m for m in path if m.id not in failed]
-
-
-def _head(chat: Chat, settings: Settings, rules: AnswerRules | None, documents: str) -> list[Message]:
-    """The system message: the chat's own instructions, then those of rules and documents; none where nobody has any."""
-    instructions = (chat.system or settings.system, rules and rules.system, documents)
-    system = "\n\n".join(part for part in instructions if part)
-    return [Message(Role.SYSTEM, system)] if system else []
-
-
-def session_name(chat_id: int) -> str:
-    """The name under which an engine keeps the state of a chat on disk."""
-    return f"chat-{chat_id}"
-
-
-def chat_settings(settings: Settings, options: ChatOptions) -> Settings:
-    """The settings with what a chat asks for on top.
-
-    Raises:
-        SettingsError: The chat holds a value that can't be used.
-    """
-    try:
-        changed = settings.with_changes(**options.settings)
-    except (TypeError, ValueError) as error:
-        raise SettingsError(f"The chat's own settings can't be used: {error}.", "Change them in the chat.") from error
-    return changed.with_changes(docs=options.docs or None, rules=options.rules or None)
-
-
-def sampling_of(settings: Settings) -> Sampling:
-    """The settings of sampling as the engine takes them."""
-    return Sampling(
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-        top_p=settings.top_p,
-        min_p=settings.min_p,
-        repeat_penalty=settings.repeat_penalty,
-        seed=None if settings.seed < 0 else settings.seed,
-    )
