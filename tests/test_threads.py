@@ -84,6 +84,15 @@ def test_a_program_that_has_just_ended_is_no_reason_to_hold_back(monkeypatch: py
     assert governor.n_threads == 1
 
 
+def test_who_only_hands_over_a_question_does_not_count_as_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([2, 1, 0, 3])
+    monkeypatch.setattr(threads, "_running", lambda: next(looks))
+    assert threads.running_now() == 0
+    assert next(looks) == 3, "no look after an idle one"
+    monkeypatch.setattr(threads, "_running", lambda: 2)
+    assert threads.running_now() == 2
+
+
 def test_a_busy_machine_is_busy_for_a_minute_and_now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     for load, running, busy in ((2.0, 2, True), (2.0, 0, False), (0.1, 2, False), (2.0, None, True)):

@@ -17,6 +17,8 @@ _TRIAL = 4
 """Steps per trial of another thread count."""
 _LOOK = 0.25
 """Seconds between two looks at what other programs use."""
+_LOOKS = 6
+"""Looks, a millisecond apart, at what runs at this instant."""
 
 
 def physical_cores() -> int:
@@ -83,10 +85,25 @@ def machine_is_busy() -> bool:
 
 
 def running_now() -> int | None:
-    """Threads of others that run or want to run at this instant; None where the system does not say.
+    """Threads of others that keep running, or wanting to, for some milliseconds; None where the system does not say.
 
-    To be asked while no thread of our own but the caller's is at work.
+    To be asked while no thread of our own but the caller's is at work. One look would count whoever has just handed
+    over a question and is about to sleep.
     """
+    least = None
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(0.001)
+        running = _running()
+        if running is None:
+            return None
+        least = running if least is None else min(least, running)
+        if least == 0:
+            break
+    return least
+
+
+def _running() -> int | None:
     try:
         with open("/proc/loadavg", "rb") as file:  # noqa: PTH123
             return int(file.read().split()[3].split(b"/")[0]) - 1
