@@ -18,8 +18,10 @@ from localllm.settings import Paths, Settings
 
 if TYPE_CHECKING:
     from localllm.assistant import Assistant, Retriever, Rulebook
+    from localllm.assistant.slot import Opener
     from localllm.engine.embedder_process import EmbedderProcess
     from localllm.history import History
+    from localllm.rag.index import Library
 
 
 def engine_spec(settings: Settings, paths: Paths, *, documents: bool = True) -> EngineSpec:
@@ -82,8 +84,14 @@ def open_engine(
     return start_engine(spec or engine_spec(settings, paths), paths, on_progress=on_progress)
 
 
-def open_embedder(settings: Settings, paths: Paths) -> EmbedderProcess | None:
+def open_embedder(settings: Settings, paths: Paths, *, library: Library | None = None) -> EmbedderProcess | None:
     """The embedding model alone, in a process that starts with the first text; None when there is none here.
+
+    Args:
+        settings: Which one.
+        paths: Where models are.
+        library: Which is to be searched or added to. The model that made its vectors is opened while its file is
+            here, whatever the settings name now: vectors of two models can't be compared.
 
     Raises:
         ModelNotFound: The settings name one that is not here.
@@ -91,8 +99,34 @@ def open_embedder(settings: Settings, paths: Paths) -> EmbedderProcess | None:
     from localllm.engine.embedder_process import EmbedderProcess
     from localllm.models import shelf
 
+    log = paths.logs / "embedder.log"
     path = shelf.find_embedder(settings.embedder, paths)
-    return None if path is None else EmbedderProcess(path, paths.logs / "embedder.log")
+    present = None if path is None else EmbedderProcess(path, log)
+    active = library.active_model if library is not None else None
+    if active is None or (present is not None and present.fingerprint == active.fingerprint):
+        return present
+    for model in shelf.list_models(paths):
+        if model.purpose == "embedding" and not model.problem and Path(model.path) != path:
+            other = EmbedderProcess(Path(model.path), log)
+            if other.fingerprint == active.fingerprint:
+                return other
+    return present
+
+
+GUARD_CTX = 4096
+"""Tokens of a guard model's context window: it judges texts in pieces of half of it."""
+
+
+def open_guard(settings: Settings, paths: Paths, *, on_progress: Callable[[Loading], None] | None = None) -> Engine:
+    """Start a worker process with the guard model of the settings; it drafts nothing and keeps nothing on disk.
+
+    Raises:
+        ModelError: There is no such model, or it can't be loaded.
+    """
+    ctx = min(settings.ctx or GUARD_CTX, GUARD_CTX)
+    asked = replace(settings, model=settings.guard_model, draft="none", ctx=ctx)
+    spec = replace(engine_spec(asked, paths, documents=False), sessions_dir=None)
+    return open_engine(asked, paths, on_progress=on_progress, spec=spec)
 
 
 def open_assistant(
@@ -128,7 +162,7 @@ def open_assistant(
     def find_library(name: str) -> Retriever:
         from localllm.rag.answer import open_retriever
 
-        return open_retriever(name, paths)
+        return open_retriever(name, paths, lambda library: open_embedder(settings, paths, library=library))
 
     def find_rules(name: str) -> Rulebook:
         from localllm.rules.compile import open_rulebook
@@ -141,6 +175,9 @@ def open_assistant(
             audit_texts=settings.audit_texts,
         )
 
+    def find_guard(name: str) -> Opener:
+        return lambda report: open_guard(replace(settings, guard_model=name), paths, on_progress=report)
+
     return Assistant(
         engine,
         opener=opener,
@@ -148,6 +185,7 @@ def open_assistant(
         rules=None if schema is None else find_rules(settings.rules),
         find_library=find_library,
         find_rules=find_rules,
+        find_guard=find_guard,
         settings=settings,
     )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
@@ -123,8 +124,8 @@ def status(session: Session, /, name: str, as_json: bool) -> None:
     """What a library follows, holds and can do."""
     from localllm.rag.lease import indexer
 
-    embedder = _embedder(session)
     with _library(session, name) as library:
+        embedder, present = _embedder(session, library), _embedder(session)
         documents, roots, active = library.documents(), library.roots(), library.active_model
         counts = {s: sum(d.status == s for d in documents) for s in ("ok", "partial", "pending", "skipped", "error")}
         chunks = library.count_chunks()
@@ -140,6 +141,7 @@ def status(session: Session, /, name: str, as_json: bool) -> None:
             why = "no vectors were made yet: `localllm docs sync`"
         else:
             why = f"the vectors were made by {active.name or 'another embedder'}: `localllm docs reembed`"
+    newer = present.name if usable and present and active and present.fingerprint != active.fingerprint else ""
     size = sum(p.stat().st_size for p in session.paths.libraries.glob(f"{name}.db*"))
     if as_json:
         print_json(
@@ -149,12 +151,14 @@ def status(session: Session, /, name: str, as_json: bool) -> None:
                     {"path": str(r.path), "kind": r.kind, "offline": r.offline, "synced": r.synced_at} for r in roots
                 ],
                 "documents": counts, "chunks": chunks, "chunks_without_vector": missing,
-                "embedder": active.name if active else None, "indexing_process": pid,
+                "embedder": active.name if active else None, "newer_embedder": newer or None, "indexing_process": pid,
             }
         )  # fmt: skip
         return
     click.echo(f"{name}: {counts['ok'] + counts['partial']:,} documents, {chunks:,} chunks, {size / 1e6:,.1f} MB")
     click.echo(f"Search by {mode}{f' ({why})' if why else ''}")
+    if newer and active:
+        click.echo(f"Its vectors are by {active.name}; `localllm docs reembed` makes them anew by {newer}")
     if active and missing:
         click.echo(f"{missing:,} chunks have no vector yet; the next sync makes them")
     for r in roots:
@@ -267,15 +271,8 @@ def search(
     from localllm.rag.search import search as find
 
     filters = Filters(path_glob, kind, after.timestamp() if after else None, before.timestamp() if before else None)
-    embedder = None if mode == "keyword" else _embedder(session)
-    try:
-        with _library(session, name) as library:
-            result = find(
-                library, query, embedder, limit, mode, filters=filters, cache_folder=session.paths.home / "cache"
-            )
-    finally:
-        if embedder is not None:
-            embedder.close()
+    with _library(session, name) as library, _closing(None if mode == "keyword" else _embedder(session, library)) as by:
+        result = find(library, query, by, limit, mode, filters=filters, cache_folder=session.paths.home / "cache")
     if as_json:
         keys = ("source", "title", "heading", "page", "line", "start", "end", "score", "text")
         hits = [{key: getattr(hit, key) for key in keys} for hit in result.hits]
@@ -314,14 +311,9 @@ def evaluate(session: Session, /, file: Path, limit: int, mode: Any, learn: bool
     from localllm.rag.evaluate import read_questions
 
     questions = read_questions(file)
-    embedder = None if mode == "keyword" else _embedder(session)
-    try:
-        with _library(session, name) as library:
-            cache = session.paths.home / "cache"
-            report = score(library, questions, embedder, k=limit, mode=mode, learn=learn, cache_folder=cache)
-    finally:
-        if embedder is not None:
-            embedder.close()
+    cache = session.paths.home / "cache"
+    with _library(session, name) as library, _closing(None if mode == "keyword" else _embedder(session, library)) as by:
+        report = score(library, questions, by, k=limit, mode=mode, learn=learn, cache_folder=cache)
     if as_json:
         print_json({"library": name, **asdict(report)})
         return
@@ -373,10 +365,21 @@ def _library(session: Session, name: str, *, create: bool = False) -> Library:
     return library
 
 
-def _embedder(session: Session) -> EmbedderProcess | None:
+def _embedder(session: Session, library: Library | None = None) -> EmbedderProcess | None:
+    """The embedder of a library while its file is here; without a library, that of the settings."""
     from localllm.open import open_embedder
 
-    return open_embedder(session.settings, session.paths)
+    return open_embedder(session.settings, session.paths, library=library)
+
+
+@contextmanager
+def _closing(embedder: EmbedderProcess | None) -> Iterator[EmbedderProcess | None]:
+    """The embedder, if there is one, and its end."""
+    try:
+        yield embedder
+    finally:
+        if embedder is not None:
+            embedder.close()
 
 
 def _listed(document: Document, skipped: bool) -> bool:

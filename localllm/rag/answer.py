@@ -34,6 +34,7 @@ MAX_PASSAGE_TOKENS = 1500
 """More passages distract small models more than they help."""
 _NEAREST = 3
 
+OpenEmbedder = Callable[["Library"], Embedder | None]
 Guard = Callable[[Sequence[Passage]], tuple[Sequence[Passage], tuple[str, ...]]]
 _FOLLOW_UP = re.compile(
     r"\b(it|its|they|them|their|theirs|that|this|those|these|he|him|his|she|her|hers|there)\b"
@@ -182,11 +183,17 @@ class LibraryRetriever:
     Args:
         library: Closed with it.
         cache_folder: For vectors beyond the memory budget.
+        open_embedder: Opens the embedder that made the library's vectors, or whichever is here; asked where the
+            engine's is another.
     """
 
-    def __init__(self, library: Library, cache_folder: Path | None = None) -> None:
+    def __init__(
+        self, library: Library, cache_folder: Path | None = None, open_embedder: OpenEmbedder | None = None
+    ) -> None:
         self.library = library
         self._cache_folder = cache_folder
+        self._open_embedder = open_embedder
+        self._own: dict[str, Embedder | None] = {}
 
     def ground(
         self,
@@ -201,19 +208,40 @@ class LibraryRetriever:
         """Find what the documents say about a question; see `ground`."""
         info = engine.info
         return ground(
-            self.library, question, embedder=engine.embedder, n_passages=settings.passages,
+            self.library, question, embedder=self._embedder(engine.embedder), n_passages=settings.passages,
             budget=max(64, min(MAX_PASSAGE_TOKENS, info.n_ctx // 2)), count_tokens=engine.count_tokens,
             extractive=is_extractive(settings, info.n_params), turns=turns, guard=guard,
             cache_folder=self._cache_folder,
         )  # fmt: skip
 
+    def _embedder(self, present: Embedder | None) -> Embedder | None:
+        """The one that made the library's vectors, where its file is here; else what the engine has."""
+        active = self.library.active_model
+        if active is None or self._open_embedder is None:
+            return present
+        if present is not None and present.fingerprint == active.fingerprint:
+            return present
+        if active.fingerprint not in self._own:
+            self._own[active.fingerprint] = self._open_embedder(self.library)
+        own = self._own[active.fingerprint]
+        return own if own is not None and own.fingerprint == active.fingerprint else present
+
     def close(self) -> None:
-        """Close the library's file; safe to call twice."""
+        """Close the library's file, and the embedder that was opened for it; safe to call twice."""
         self.library.close()
+        for embedder in self._own.values():
+            if close := getattr(embedder, "close", None):
+                close()
+        self._own.clear()
 
 
-def open_retriever(name: str, paths: Paths) -> LibraryRetriever:
+def open_retriever(name: str, paths: Paths, open_embedder: OpenEmbedder | None = None) -> LibraryRetriever:
     """Open the library `name`.
+
+    Args:
+        name: Without suffix.
+        paths: Where libraries are.
+        open_embedder: See `LibraryRetriever`.
 
     Raises:
         LibraryNotFound: There is no such library, or the name can't be one.
@@ -224,7 +252,7 @@ def open_retriever(name: str, paths: Paths) -> LibraryRetriever:
         path = paths.library(name)
     except ValueError as error:
         raise LibraryNotFound(f"There is no library {name!r}: {error}.", "`localllm docs list` shows yours.") from error
-    return LibraryRetriever(Library(path), paths.home / "cache")
+    return LibraryRetriever(Library(path), paths.home / "cache", open_embedder)
 
 
 def _refused(found: SearchResult, notes: tuple[str, ...], started: float) -> GroundedQuestion:

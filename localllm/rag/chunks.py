@@ -2,7 +2,8 @@
 
 A document is cut at its headings and breaks first, then sentences (lines, for code and tables) are packed up to a
 budget that leaves room in the embedder for the heading path. About 200 tokens, or 150 words, found most of the gold
-characters per character sent; prose overlaps by one sentence. Sections that are small are joined with their neighbours.
+characters per character sent; prose overlaps by one sentence. Sections that are small are joined with their
+neighbours; what is Base64 is passed over.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localllm.rag.blobs import blob_spans, inside, outside
 from localllm.rag.rows import HEADING_SEPARATOR, NewChunk, TextMap, embedded_text
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ TARGET_TOKENS = 200
 TARGET_WORDS = 150
 MAX_CHUNKS = 20_000
 """Chunks of one document; what lies beyond is left out, and the document is marked partial."""
-VERSION = 1
+VERSION = 2
 """Raised when texts are cut otherwise than before."""
 _WINDOW = 50_000
 """Characters that are tokenized at a time, so that a long text can be given up."""
@@ -65,11 +67,12 @@ class Chunker:
         Returns:
             Chunks whose spans hold text without white space at either end; at most `MAX_CHUNKS`.
         """
-        spans = self._all_units(mapped.text, check)
+        blobs = blob_spans(mapped.text)
+        spans = self._all_units(mapped.text, outside(blobs, len(mapped.text)), check)
         starts = [start for start, _ in spans]
         prose = mapped.layout.kind == "prose"
         chunks: list[NewChunk] = []
-        for start, end in self._sections(mapped, starts):
+        for start, end in self._sections(mapped, starts, blobs):
             check()
             heading = self._heading(mapped, start, end)
             room = self._room(heading)
@@ -82,18 +85,20 @@ class Chunker:
                 return chunks[:MAX_CHUNKS]
         return chunks
 
-    def _all_units(self, text: str, check: Callable[[], None]) -> list[tuple[int, int]]:
-        """Units of a text of any length, a window at a time: tokens do not reach over line breaks."""
+    def _all_units(
+        self, text: str, parts: Sequence[tuple[int, int]], check: Callable[[], None]
+    ) -> list[tuple[int, int]]:
+        """Units of parts of any length, a window at a time: tokens do not reach over line breaks."""
         spans: list[tuple[int, int]] = []
-        start = 0
-        while start < len(text):
-            check()
-            end = len(text) if len(text) - start <= _WINDOW else start + _WINDOW
-            if end < len(text):
-                cut = max(text.rfind("\n", start, end), text.rfind(" ", start, end) if end else -1)
-                end = cut + 1 if cut > start else end
-            spans += [(start + a, start + b) for a, b in self._units(text[start:end])]
-            start = end
+        for start, stop in parts:
+            while start < stop:
+                check()
+                end = stop if stop - start <= _WINDOW else start + _WINDOW
+                if end < stop:
+                    cut = max(text.rfind("\n", start, end), text.rfind(" ", start, end))
+                    end = cut + 1 if cut > start else end
+                spans += [(start + a, start + b) for a, b in self._units(text[start:end])]
+                start = end
         return spans
 
     def _units(self, text: str) -> list[tuple[int, int]]:
@@ -115,12 +120,15 @@ class Chunker:
             common = common[1:]
         return HEADING_SEPARATOR.join(common)
 
-    def _sections(self, mapped: TextMap, starts: Sequence[int]) -> Iterator[tuple[int, int]]:
-        """Spans between headings and breaks; small neighbours are joined while they fit in one chunk."""
+    def _sections(
+        self, mapped: TextMap, starts: Sequence[int], blobs: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[int, int]]:
+        """Spans between headings, breaks and blobs; small neighbours are joined while they fit in one chunk."""
         text, layout = mapped.text, mapped.layout
         room = TARGET_WORDS if self.embedder is None else TARGET_TOKENS
-        cuts = sorted({0, len(text), *(h.start for h in layout.headings), *layout.breaks})
-        hard = set(layout.breaks)
+        edges = {i for blob in blobs for i in blob}
+        cuts = sorted({0, len(text), *(h.start for h in layout.headings), *layout.breaks, *edges})
+        hard = set(layout.breaks) | edges
         # a new top-level section never continues a chunk of the one before
         top = min((h.level for h in layout.headings), default=0)
         hard |= {h.start for h in layout.headings if h.level <= top}
@@ -128,7 +136,7 @@ class Chunker:
         for here, following in zip(cuts[1:], [*cuts[2:], len(text)], strict=False):
             size = bisect_left(starts, following) - bisect_left(starts, begin)
             if here == len(text) or here in hard or size > room:
-                if begin < here:
+                if begin < here and not inside(begin, blobs):
                     yield begin, here
                 begin = here
 

@@ -31,6 +31,16 @@ class _Piece:
     """Numbers of the chunks, inclusive."""
     score: float
 
+    def with_chunk(self, number: int) -> tuple[int, int]:
+        """First and last chunk after a neighbour was joined."""
+        return min(self.first, number), max(self.last, number)
+
+    def added_by(self, number: int) -> str:
+        """What a neighbouring chunk would add: its text, and whatever lies between that no chunk holds."""
+        start, end = self.span
+        first, last = self.with_chunk(number)
+        return self.text.text[self.chunks[first].start : start] + self.text.text[end : self.chunks[last].end]
+
     @property
     def span(self) -> tuple[int, int]:
         return self.chunks[self.first].start, self.chunks[self.last].end
@@ -94,27 +104,33 @@ def fitted_passages(library: Library, hits: Sequence[Hit], budget: int, count: C
         )
         if near is not None and near.first <= hit.ord <= near.last:
             continue
-        cost = count(hit.text) + (0 if near else _PER_PASSAGE)
+        if near is not None and used + (cost := _cost(near.added_by(hit.ord), budget, count)) <= budget:
+            used += cost
+            near.first, near.last = near.with_chunk(hit.ord)
+            continue
+        cost = count(hit.text) + _PER_PASSAGE
         if used + cost > budget:
             if pieces:
                 continue
             return [_cut_to(piece.passage(1), budget, count)]
         used += cost
-        if near is None:
-            pieces.append(piece)
-        else:
-            near.first, near.last = min(near.first, hit.ord), max(near.last, hit.ord)
+        pieces.append(piece)
     for piece in pieces:
         for step in (1, -1):
             other = piece.last + 1 if step == 1 else piece.first - 1
             if not 0 <= other < len(piece.chunks) or _taken(pieces, piece.document.id, other):
                 continue
-            cost = count(piece.text.text[piece.chunks[other].start : piece.chunks[other].end])
+            cost = _cost(piece.added_by(other), budget, count)
             if used + cost > budget:
                 continue
             used += cost
-            piece.first, piece.last = min(piece.first, other), max(piece.last, other)
+            piece.first, piece.last = piece.with_chunk(other)
     return [piece.passage(n) for n, piece in enumerate(pieces, 1)]
+
+
+def _cost(added: str, budget: int, count: CountTokens) -> int:
+    """Tokens of a text; what is certainly too long is not counted."""
+    return count(added) if len(added) <= 16 * budget else budget + 1
 
 
 def _taken(pieces: Sequence[_Piece], document_id: int, number: int) -> bool:

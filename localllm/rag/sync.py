@@ -316,6 +316,8 @@ class _Run:
             if not extract.text.strip():
                 return self._skip(root, folder, item, kept(item, facts), "no text in it", error=False)
             chunks = self.chunker.cut(TextMap(extract.text, extract.layout), self.check)
+            if not chunks:
+                return self._skip(root, folder, item, kept(item, facts), "nothing but encoded data in it", error=False)
             partial = extract.partial
             if len(chunks) >= MAX_CHUNKS:
                 partial = f"only its first {MAX_CHUNKS:,} chunks are searched"

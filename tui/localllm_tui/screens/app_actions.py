@@ -118,7 +118,7 @@ class AppActions(ChatActions):
 
         settings, paths, chat = self.settings, self.paths, self.conversation.chat
         current = (chat.options.docs if chat is not None else "") or settings.docs or "default"
-        screen = DocumentsScreen(paths, current, lambda: open_embedder(settings, paths))
+        screen = DocumentsScreen(paths, current, lambda library: open_embedder(settings, paths, library=library))
         self.app.push_screen(screen, self.use_library)
 
     def use_library(self, name: str | None) -> None:

@@ -27,11 +27,12 @@ from localllm_tui.screens.text_dialog import TextDialog
 
 if TYPE_CHECKING:
     from localllm.engine.protocol import Embedder
+    from localllm.rag.index import Library
     from localllm.rag.progress import SyncEvent
     from localllm.rag.rows import Document, Root
     from localllm.settings import Paths
 
-OpenEmbedder = Callable[[], "Embedder | None"]
+OpenEmbedder = Callable[["Library"], "Embedder | None"]
 LISTED = 500
 """Files listed at most; the rest is counted."""
 
@@ -42,7 +43,7 @@ class DocumentsScreen(ModalScreen[str | None]):
     Args:
         paths: Where libraries are.
         library: The library shown first.
-        open_embedder: Opens the embedding model, in the thread of the sync; None indexes keywords alone.
+        open_embedder: Opens the library's embedding model, in the thread of the sync; None indexes keywords alone.
         folder: Where relative paths begin.
     """
 
@@ -211,8 +212,8 @@ class DocumentsScreen(ModalScreen[str | None]):
         embedder = None
         said = ""
         try:
-            embedder = self._open_embedder() if self._open_embedder else None
             with Library(self.paths.library(self.library)) as library:
+                embedder = self._open_embedder(library) if self._open_embedder else None
                 for event in sync(library, embedder, cancel=self._cancel):
                     said = line_of(event) or said
                     self.post_message(self.News(said))
