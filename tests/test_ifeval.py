@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from localllm.errors import RuleSyntax
 from localllm.rules.checks.catalogue import kinds
 from localllm.rules.checks.ifeval import KINDS, loose_variants
 from localllm.rules.checks.kinds import read_fields
@@ -28,6 +29,7 @@ PITFALLS: list[tuple[str, dict[str, Any], str, bool, bool]] = [
     ("keywords:frequency", {"keyword": "cat", "frequency": 2, "relation": "at least"}, "cat concatenate", True, False),
     ("keywords:frequency", {"keyword": "cat", "frequency": 2, "relation": "less than"}, "cat cat", False, False),
     ("keywords:frequency", {"keyword": "cat", "frequency": 2, "relation": "at least"}, "Cat, CAT.", True, True),
+    ("keywords:frequency", {"keyword": "a.c", "frequency": 1, "relation": "at least"}, "abc", True, False),
     ("keywords:forbidden_words", {"forbidden_words": ["run"]}, "He is running.", True, True),
     ("keywords:forbidden_words", {"forbidden_words": ["run"]}, "RUN!", False, False),
     ("keywords:letter_frequency", {"letter": "#", "let_frequency": 2, "let_relation": "at least"}, "# a # b", True, True),  # noqa: E501
@@ -47,7 +49,10 @@ PITFALLS: list[tuple[str, dict[str, Any], str, bool, bool]] = [
     ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, "One.\n\nTwo.", False, False),
     ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, "***\nOne.\n***\nTwo.\n***", True, True),
     ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, "One.\n***\n***\nTwo.", False, False),
+    ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, "One.\n*****\nTwo.", True, False),
     ("length_constraints:number_words", {"num_words": 2, "relation": "less than"}, "don't", False, True),
+    ("length_constraints:number_words", {"num_words": 2, "relation": "at least"}, "snake_case", False, False),
+    ("length_constraints:number_words", {"num_words": 2, "relation": "at least"}, "这是一个很好的房子", False, False),
     ("length_constraints:number_words", {"num_words": 4, "relation": "at least"}, "state-of-the-art", True, False),
     ("length_constraints:number_words", {"num_words": 2, "relation": "at least"}, "3.5", True, False),
     ("length_constraints:nth_paragraph_first_word", {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "then"}, "First.\n\nThen, more.", True, True),  # noqa: E501
@@ -60,7 +65,10 @@ PITFALLS: list[tuple[str, dict[str, Any], str, bool, bool]] = [
     ("detectable_content:postscript", {"postscript_marker": "P.S."}, "P.S. Early.\n\nAnd then the text.", True, False),
     ("detectable_content:postscript", {"postscript_marker": "P.P.S"}, "Text.\np.p.s more", True, True),
     ("detectable_format:number_bullet_lists", {"num_bullets": 1}, "* one\n---", False, True),
+    ("detectable_format:number_bullet_lists", {"num_bullets": 1}, "* one\n-5 degrees", False, True),
     ("detectable_format:number_bullet_lists", {"num_bullets": 1}, "• one", False, True),
+    ("detectable_format:number_bullet_lists", {"num_bullets": 1}, "+ one", False, True),
+    ("detectable_format:number_bullet_lists", {"num_bullets": 1}, "1. one", False, False),
     ("detectable_format:number_bullet_lists", {"num_bullets": 1}, "* one\n**bold**", True, True),
     ("detectable_format:constrained_response", {}, "Well: My answer is yes. I think.", True, False),
     ("detectable_format:number_highlighted_sections", {"num_highlights": 2}, "**bold**", False, False),
@@ -70,6 +78,7 @@ PITFALLS: list[tuple[str, dict[str, Any], str, bool, bool]] = [
     ("detectable_format:json_format", {}, "7", True, False),
     ("detectable_format:json_format", {}, '```json\n{"a": 1}\n```', True, True),
     ("detectable_format:title", {}, "<< >>", False, False),
+    ("detectable_format:title", {}, "<< >> and x >> y", True, False),
     ("detectable_format:title", {}, "<<Title>> and text", True, True),
     ("combination:two_responses", {}, "One******Two", True, True),
     ("combination:two_responses", {}, "Same******Same", False, False),
@@ -81,9 +90,11 @@ PITFALLS: list[tuple[str, dict[str, Any], str, bool, bool]] = [
     ("startend:quotation", {}, '"', False, False),
     ("change_case:capital_word_frequency", {"capital_frequency": 2, "capital_relation": "at least"}, "I saw A bird.", True, False),  # noqa: E501
     ("change_case:capital_word_frequency", {"capital_frequency": 2, "capital_relation": "at least"}, "Q&A", True, False),  # noqa: E501
+    ("change_case:capital_word_frequency", {"capital_frequency": 1, "capital_relation": "at least"}, "in the U.S. now", True, False),  # noqa: E501
     ("change_case:capital_word_frequency", {"capital_frequency": 1, "capital_relation": "at least"}, "Part 2*IX*a", True, True),  # noqa: E501
     ("change_case:english_capital", {}, "THIS IS A TEST OF THE RULE AND IT IS FINE.", True, True),
     ("change_case:english_capital", {}, "THIS Is not.", False, False),
+    ("change_case:english_capital", {}, "HTTPS://EXAMPLE.ORG/", True, True),
     ("change_case:english_lowercase", {}, "this is a test of the rule and it is fine.", True, True),
     ("change_case:english_lowercase", {}, "das ist ein haus und der garten ist nicht groß.", False, False),
     ("punctuation:no_comma", {}, "1,000 things", False, False),
@@ -101,6 +112,13 @@ def test_each_pitfall_is_decided_as_the_mode_says(
 
 def test_every_instruction_has_a_pitfall_here() -> None:
     assert {row[0] for row in PITFALLS} == {kind.name for kind in KINDS}
+
+
+def test_an_argument_that_is_null_counts_as_absent() -> None:
+    params = read_fields(kinds()["length_constraints:number_words"], {"num_words": 2, "relation": None}, "x")
+    assert params["relation"] == "at least"
+    with pytest.raises(RuleSyntax, match="num_words"):
+        read_fields(kinds()["length_constraints:number_words"], {"num_words": None}, "x")
 
 
 def test_the_loose_score_has_eight_readings() -> None:

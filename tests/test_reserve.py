@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from localllm.engine.cache import Slot
 from localllm.engine.constraint import compile_constraint
 from localllm.engine.decode import Generation, Job
-from localllm.engine.protocol import ConstraintSpec, Controller, GenerationDone, Sampling
-from localllm.engine.reserve import LONGEST_STRING
+from localllm.engine.protocol import LONGEST_STRING, ConstraintSpec, Controller, GenerationDone, Sampling
 from localllm.engine.sampling import TokenSampler
 from localllm.events import FinishReason, RuleState
 from localllm.rules.checks.catalogue import kinds

@@ -140,8 +140,45 @@ def test_rules_that_leave_no_text_together_are_not_enforced_in_silence() -> None
         '[[rule]]\nid="a"\ntype="starts_with"\ntext="A"\n[[rule]]\nid="b"\ntype="starts_with"\ntext="B"'
     )
     compiled = compile_rules(ruleset.rules)
-    assert [(p.rule_id, p.where) for p in compiled.report] == [("a", "decode"), ("b", "check")]
-    assert "no text is left" in compiled.report[1].reason
+    placed = [p for p in compiled.report if p.where != "default"]
+    assert [(p.rule_id, p.where) for p in placed] == [("a", "decode"), ("b", "check")]
+    assert "no text is left" in placed[1].reason
+
+
+def test_a_text_is_not_padded_with_white_space_unless_a_rule_asks_for_it() -> None:
+    book = Rulebook.parse('[[rule]]\ntype="words"\nmax=4')
+    spec = book.compiled().constraint
+    assert spec is not None and spec.caps_words
+    assert by_grammar(spec, "One\n\n \ntwo" + " " * 60 + "three.")
+    assert not by_grammar(spec, "One\n \n\n\ntwo")
+    assert not by_grammar(spec, "One two three four\n"), "nothing follows the last word"
+    assert [p.reason for p in book.compiled().report if p.keyword == "blank lines"] == [
+        "a text has at most two blank lines in a row"
+    ]
+    asked = Rulebook.parse('[[rule]]\ntype="starts_with"\ntext="A\\n\\n\\n\\nB"').compiled()
+    assert asked.constraint is not None and by_grammar(asked.constraint, "A\n\n\n\nB")
+    assert not any(p.where == "default" for p in asked.report)
+
+
+def test_what_is_added_to_a_schema_is_listed_value_by_value() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "free": {"type": "string"},
+            "short": {"type": "string", "maxLength": 9},
+            "kind": {"type": "string", "enum": ["a", "b"]},
+            "tags/all": {"type": ["array", "null"], "items": {"type": "string"}},
+        },
+    }
+    book = Rulebook.parse(f"[[rule]]\nid='s'\ntype='json_schema'\nschema='''{json.dumps(schema)}'''")
+    added = {(p.pointer, p.keyword): p.reason for p in book.compiled().report if p.where == "default"}
+    assert set(added) == {
+        ("", "layout"),
+        ("/properties/free", "maxLength"),
+        ("/properties/tags/all", "maxItems"),
+        ("/properties/tags/all/items", "maxLength"),
+    }
+    assert "512 tokens" in added["/properties/free", "maxLength"]
 
 
 def test_a_grammar_can_start_behind_a_thought() -> None:

@@ -154,7 +154,9 @@ def lint(session: Session, /, rules: str, max_tokens: int, schema: str | None, a
                 if placed.keyword
                 else f"{placed.rule_id} ({placed.type})"
             )
-            where = {"decode": "enforced while decoding", "check": "checked after"}.get(placed.where, placed.where)
+            where = {"decode": "enforced while decoding", "check": "checked after", "default": "by default"}[
+                placed.where
+            ]
             click.echo(f"{what}: {where}{', ' + placed.reason if placed.reason else ''}")
         for complaint in complaints:
             click.echo(

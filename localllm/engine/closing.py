@@ -30,6 +30,8 @@ class ClosingOrder:
     """In other free text: line end, full stop, a short word."""
     white_space: NDArray[np.bool_]
     """True for tokens of white space alone, shape (n_vocab,)."""
+    spaced: NDArray[np.bool_]
+    """True for tokens that begin with white space."""
 
     @staticmethod
     def of(pieces: Sequence[bytes]) -> ClosingOrder:
@@ -39,6 +41,7 @@ class ClosingOrder:
             _sorted(pieces, _quote_rank),
             _sorted(pieces, _text_rank),
             np.array([bool(p) and not p.strip() for p in pieces], np.bool_),
+            np.array([p[:1].isspace() for p in pieces], np.bool_),
         )
 
 

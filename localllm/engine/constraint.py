@@ -61,7 +61,9 @@ def _compile(spec: ConstraintSpec, vocabulary: GrammarVocabulary) -> GrammarMatc
         raw = LLMatcher(vocabulary.tokenizer, grammar, log_level=0, limits=_limits())
         if not raw.is_error():
             warnings = tuple(line for w in raw.get_grammar_warnings() if (line := first_line(w)))
-            return GrammarMatcher(raw, vocabulary, notes + warnings, spec.kind == "json_schema", spec.closers)
+            return GrammarMatcher(
+                raw, vocabulary, notes + warnings, spec.kind == "json_schema", spec.closers, spec.caps_words
+            )
         complaint = complaint or first_line(raw.get_error())
         last = first_line(raw.get_error())
         if "nsatisfiable" in last:

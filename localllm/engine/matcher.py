@@ -23,6 +23,9 @@ _MOST_SKIPPED = 16
 _MAX_CLOSER = 400
 """Tokens that closers may take."""
 
+_MAX_LAST = 8
+"""Tokens that may follow the last word of a text whose words are counted: a full stop, closing quotes."""
+
 
 class GrammarMatcher:
     """One answer's position in a grammar.
@@ -38,6 +41,7 @@ class GrammarMatcher:
         notes: tuple[str, ...] = (),
         json: bool = False,
         closers: tuple[str, ...] = (),
+        caps_words: bool = False,
     ) -> None:
         self.notes = notes
         self.vocabulary = vocabulary
@@ -45,6 +49,7 @@ class GrammarMatcher:
         self._raw = raw
         self._json = json
         self._closers = closers
+        self._caps_words, self._in_word = caps_words, False
         self._end = vocabulary.end_tokens[0]
         self._ending: list[int] = []
         self._ended = False
@@ -104,16 +109,32 @@ class GrammarMatcher:
         if self.position is not None:
             for token in ids:
                 self.position.feed(self.vocabulary.bytes_of((token,)))
+        if self._caps_words:
+            last = self.vocabulary.bytes_of(ids[-1:])
+            self._in_word = bool(last) and not last[-1:].isspace()
 
     def mask(self) -> NDArray[np.bool_]:
-        """True for every token id that may come next, shape (n_vocab,)."""
+        """True for every token id that may come next, shape (n_vocab,).
+
+        A mask is asked for where the model's own choice was refused. Where words are counted and no other may begin,
+        it wanted another one: only the end is allowed then, or else the last word would grow ("Once upon atime").
+        """
         if self._ending:
-            only = np.zeros(self.vocabulary.n_vocab, np.bool_)
-            only[self._ending[0]] = True
-            return only
+            return self._only(self._ending[:1])
         packed = np.frombuffer(self._raw.compute_bitmask(), np.uint8)
         self._check()
-        return np.unpackbits(packed, count=self.vocabulary.n_vocab, bitorder="little").view(np.bool_)
+        allowed = np.unpackbits(packed, count=self.vocabulary.n_vocab, bitorder="little").view(np.bool_)
+        if self._caps_words and self._in_word and not allowed[self.vocabulary.closing_order.spaced].any():
+            way = self.closing(_MAX_LAST)
+            if way is not None:
+                self._ending = way
+                return self._only(way[:1] or self.vocabulary.end_tokens)
+        return allowed
+
+    def _only(self, tokens: Sequence[int]) -> NDArray[np.bool_]:
+        only = np.zeros(self.vocabulary.n_vocab, np.bool_)
+        only[list(tokens)] = True
+        return only
 
     def forced(self) -> list[int]:
         """Tokens that must come next, possibly none."""

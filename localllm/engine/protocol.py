@@ -99,6 +99,12 @@ class ConstraintSpec:
     """Mask the logits before sampling, for exactness at temperature above 0, instead of sample-then-check."""
     closers: tuple[str, ...] = ()
     """Texts that lead to a legal end, in order: written where the model wants to end and may not yet."""
+    caps_words: bool = False
+    """Words are counted: where no other may begin the answer ends, instead of the last one growing."""
+
+
+LONGEST_STRING, LONGEST_LIST = 512, 2048
+"""Tokens that one string or one array of JSON may take under a constraint, however large the token budget is."""
 
 
 @dataclass(frozen=True, slots=True)

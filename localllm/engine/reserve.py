@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from localllm.engine.json_position import Open, values_behind
-from localllm.engine.protocol import Matcher
+from localllm.engine.protocol import LONGEST_LIST, LONGEST_STRING, Matcher
 
 _TIGHT = 64
 """Tokens of room from which on every token is tried: one may open an object, and most objects end in fewer."""
@@ -23,8 +23,8 @@ _TIGHT = 64
 _LAST_SENTENCE = 24
 """Text whose end is near ends behind a sentence, if one ends within this many tokens."""
 
-LONGEST_STRING, LONGEST_LIST = 512, 2048
-"""Tokens that one string or one array of a JSON answer may take, however large the budget is."""
+_LAST_WORD = 6
+"""Text whose end is near ends before a word that begins within this many tokens: it might not be finished."""
 
 _SHORT = {'"': 16, "[": 48, "{": 96}
 """Tokens that a string, an array or an object has in any case."""
@@ -47,6 +47,8 @@ class Reserve:
         self._check = max(512, budget // 2)
         """Tokens left when a way out is looked for again."""
         self._tight = False
+        self._room = budget
+        """Tokens left beyond those of the way out, when it was last looked for."""
         self._rest: list[int] = []
         self._sentence_ended = False
         self.closing = False
@@ -69,7 +71,7 @@ class Reserve:
         if way is None:
             self._check, self._tight = left - 1, False
             return []
-        room = left - len(way)
+        room = self._room = left - len(way)
         self._tight = room <= _TIGHT
         if way and (room <= 0 or (room <= _LAST_SENTENCE and self._sentence_ended and self._matcher.position is None)):
             self.closing = True
@@ -85,7 +87,7 @@ class Reserve:
             left: Tokens that may still come, this one included.
         """
         token = self._in_its_share(token, left)
-        if self._tight and self._matcher.closing_after(token, left - 1) is None:
+        if self._tight and (self._is_last_word(token) or self._matcher.closing_after(token, left - 1) is None):
             way = self._matcher.closing(left)
             if way is not None:
                 self.closing = True
@@ -94,6 +96,11 @@ class Reserve:
         if self._matcher.position is None and (text := self._piece(token)).strip():
             self._sentence_ended = text.rstrip()[-1:] in (b".", b"!", b"?")
         return token
+
+    def _is_last_word(self, token: int) -> bool:
+        """It begins a word of a text whose end is near; where the text may end as it is, its budget ends it."""
+        free = self._matcher.position is None and not self._matcher.accepting
+        return free and self._room <= _LAST_WORD and self._piece(token)[:1].isspace()
 
     @property
     def notes(self) -> tuple[str, ...]:

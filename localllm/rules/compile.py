@@ -28,6 +28,9 @@ JSON_KINDS = {"json": {"any": {}, "object": {"type": "object"}, "array": {"type"
 _TEXT = "start: TEXT\nTEXT: "
 SLOW_TO_MASK = 1 << 14
 """Characters of one combined grammar."""
+_UNPADDED = Fragment(r"((\n[ \t\r]*){1,3}[^\n\r \t]|[^\n])*(\n[ \t\r]*){0,3}")
+"""At most two blank lines in a row: a model that may not write on would fill its token budget with them. (Said of what
+is allowed: the negation of three costs a hundred times as much.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Placement:
     rule_id: str
     type: str
     where: str
-    """``decode`` (enforced while decoding), ``check`` (checked after), ``refused``."""
+    """``decode`` (enforced while decoding), ``check`` (checked after), ``default`` (added: no rule asks for it)."""
     reason: str = ""
     keyword: str = ""
     pointer: str = ""
@@ -127,7 +130,7 @@ def compile_rules(rules: Sequence[Rule], after: str = "") -> Compiled:
         constraint, placed = _intersection(fragments)
         report += placed
     if constraint is not None and after:
-        constraint = ConstraintSpec(constraint.kind, constraint.source, after, closers=constraint.closers)
+        constraint = replace(constraint, after=after)
     order = {rule.id: i for i, rule in enumerate(rules)}
     report.sort(key=lambda p: (order[p.rule_id], p.keyword != ""))
     for placement in report:
@@ -205,7 +208,14 @@ def _intersection(
             placed.append(Placement(rule.id, rule.type, "decode"))
     if not kept:
         return None, iter(placed)
-    return ConstraintSpec("lark", lark_of(kept), closers=closers_of(rules)), iter(placed)
+    source = lark_of([*kept, _UNPADDED])
+    if _complaint(source):  # a rule asks for such a text
+        source = lark_of(kept)
+    else:
+        bound = "a text has at most two blank lines in a row"
+        placed.append(Placement(rules[0].id, rules[0].type, "default", bound, "blank lines"))
+    caps_words = any(f.caps_words for f in kept)
+    return ConstraintSpec("lark", source, closers=closers_of(rules), caps_words=caps_words), iter(placed)
 
 
 def lark_of(fragments: Sequence[Fragment]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from localllm.engine.protocol import LONGEST_LIST, LONGEST_STRING
 from localllm.errors import RuleSyntax
 from localllm.rules.schema_check import check_schema, short
 
@@ -35,7 +36,8 @@ class KeywordReport:
     pointer: str
     keyword: str
     where: str
-    """``decode`` (enforced while decoding), ``check`` (checked afterwards), ``note`` (an annotation: says nothing)."""
+    """``decode`` (enforced while decoding), ``check`` (checked afterwards), ``note`` (an annotation: says nothing),
+    ``default`` (not in the schema: what localllm adds where it says nothing)."""
     reason: str = ""
 
 
@@ -98,7 +100,7 @@ def _prepare(text: str) -> Prepared:
         except ValueError as error:
             wrong, messages = True, [str(error)]
         if not wrong:
-            return Prepared(schema, source, tuple(_report(schema, i, messages)))
+            return Prepared(schema, source, (*_report(schema, i, messages), *_defaults(schema)))
         failure = messages[0] if messages else "unknown reason"
         if "nsatisfiable" in failure:
             break
@@ -135,6 +137,23 @@ def _report(schema: Any, step: int, messages: list[str]) -> Iterator[KeywordRepo
             yield KeywordReport(pointer, keyword, "check", "unknown to the decoder")
 
 
+_BOUNDS = (
+    ("string", "maxLength", ("enum", "const", "pattern", "format"), LONGEST_STRING),
+    ("array", "maxItems", ("enum", "const"), LONGEST_LIST),
+)
+
+
+def _defaults(schema: Any) -> Iterator[KeywordReport]:
+    """What holds for an answer although the schema does not ask for it."""
+    yield KeywordReport("", "layout", "default", "written in one line, properties in the order of the schema")
+    for pointer, here in _nodes(schema):
+        kinds = here.get("type")
+        for kind, bound, others, tokens in _BOUNDS:
+            if kind in (kinds if isinstance(kinds, list) else [kinds]) and not here.keys() & {bound, *others}:
+                reason = f"ended at its share of the token budget, at {tokens:,} tokens in any case"
+                yield KeywordReport(pointer, bound, "default", reason)
+
+
 def _all_checked(schema: Any, reason: str) -> Iterator[KeywordReport]:
     for pointer, keyword, _ in _walk(schema):
         yield KeywordReport(pointer, keyword, "note" if keyword in ANNOTATIONS else "check", reason)
@@ -148,18 +167,25 @@ _SINGLE = frozenset(
 )
 
 
-def _walk(schema: Any, pointer: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Pointer, keyword and value of every keyword, in document order."""
+def _walk(schema: Any) -> Iterator[tuple[str, str, Any]]:
+    """Pointer, keyword and value of every keyword."""
+    for pointer, here in _nodes(schema):
+        for keyword, value in here.items():
+            yield pointer, keyword, value
+
+
+def _nodes(schema: Any, pointer: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Pointer and keywords of every schema in a schema, the outer ones first."""
     if not isinstance(schema, dict):
         return
+    yield pointer, schema
     for keyword, value in schema.items():
-        yield pointer, keyword, value
         here = f"{pointer}/{keyword}"
         if keyword in _MAPS and isinstance(value, dict):
             for name, inner in value.items():
-                yield from _walk(inner, f"{here}/{name}")
+                yield from _nodes(inner, f"{here}/{name}")
         elif (keyword in _LISTS or keyword == "items") and isinstance(value, list):
             for i, inner in enumerate(value):
-                yield from _walk(inner, f"{here}/{i}")
+                yield from _nodes(inner, f"{here}/{i}")
         elif keyword in _SINGLE:
-            yield from _walk(value, here)
+            yield from _nodes(value, here)

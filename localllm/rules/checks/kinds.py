@@ -36,6 +36,8 @@ class Fragment:
 
     regex: str
     negated: bool = False
+    caps_words: bool = False
+    """Behind some word no other may follow, white space neither."""
 
 
 class Watcher(Protocol):

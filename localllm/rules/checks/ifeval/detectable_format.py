@@ -60,6 +60,8 @@ def _json(p: Params, text: str) -> bool:
 
 
 def _title(p: Params, text: str) -> bool:
+    if strict(p):
+        return any(t.strip() for t in re.findall(r"<<((?:(?!>>)[^\n])*)>>", text))
     return any(t.lstrip("<").rstrip(">").strip() for t in re.findall(r"<<[^\n]+>>", text))
 
 
