@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localllm.engine.protocol import Engine, EngineSpec
+from localllm.errors import ModelError
 from localllm.events import Loading
 from localllm.settings import Paths, Settings
 
 if TYPE_CHECKING:
     from localllm.assistant import Assistant, Retriever, Rulebook
     from localllm.assistant.slot import Opener
-    from localllm.engine.embedder_process import EmbedderProcess
+    from localllm.engine.embedder_process import EmbedderProcess, RerankerProcess
     from localllm.history import History
     from localllm.rag.index import Library
 
@@ -84,7 +86,7 @@ def open_engine(
     return start_engine(spec or engine_spec(settings, paths), paths, on_progress=on_progress)
 
 
-def open_embedder(settings: Settings, paths: Paths, *, library: Library | None = None) -> EmbedderProcess | None:
+def open_embedder(settings: Settings, paths: Paths, library: Library | None = None) -> EmbedderProcess | None:
     """The embedding model alone, in a process that starts with the first text; None when there is none here.
 
     Args:
@@ -111,6 +113,25 @@ def open_embedder(settings: Settings, paths: Paths, *, library: Library | None =
             if other.fingerprint == active.fingerprint:
                 return other
     return present
+
+
+def open_reranker(settings: Settings, paths: Paths) -> RerankerProcess | None:
+    """The reranking model of the settings, in a process that starts with the first question; None when they name none.
+
+    Raises:
+        ModelNotFound: There is no such model.
+        ModelError: It is a model of another kind.
+    """
+    if not settings.reranker:
+        return None
+    from localllm.engine.embedder_process import RerankerProcess
+    from localllm.models import shelf
+    from localllm.models.header import read_model_header
+
+    path = shelf.find_any(settings.reranker, paths)
+    if read_model_header(path).purpose != "reranker":
+        raise ModelError(f"{path.name} is no reranker.", "Choose one with the setting `reranker`, or leave it empty.")
+    return RerankerProcess(path, paths.logs / "reranker.log")
 
 
 GUARD_CTX = 4096
@@ -162,7 +183,7 @@ def open_assistant(
     def find_library(name: str) -> Retriever:
         from localllm.rag.answer import open_retriever
 
-        return open_retriever(name, paths, lambda library: open_embedder(settings, paths, library=library))
+        return open_retriever(name, paths, partial(open_embedder, settings, paths), open_reranker(settings, paths))
 
     def find_rules(name: str) -> Rulebook:
         from localllm.rules.compile import open_rulebook

@@ -51,6 +51,10 @@ class Settings:
     )
     draft: str = _setting("auto", "model", "Draft model for speculative decoding: auto, none, or a name.")
     embedder: str = _setting("", "model", "Embedding model for documents. Empty: the starter embedder if present.")
+    reranker: str = _setting("", "model", "Model that puts found passages in order: a name or a path. Empty: none.")
+    guard_model: str = _setting(
+        "", "model", "Model that rules of the type guard_model ask: a name or a path. Empty: the one that answers."
+    )
     ctx: int = _setting(0, "model", "Context window in tokens; 0 means the model's own, at most 8192.", minimum=0)
     gpu_layers: str = _setting("auto", "model", "Layers to put on the GPU: auto or a number.")
     threads: int = _setting(0, "model", "Threads for decoding; 0 means physical cores.", minimum=0, maximum=512)

@@ -152,6 +152,9 @@ class FakeRules:
 class FakeRulebook:
     rules: FakeRules = field(default_factory=FakeRules)
     guard: PassageGuard | None = None
+    guard_engine: Engine | None = None
+    asks_guard_model: bool = False
+    checks_questions: bool = True
 
     def compile(self, engine: Engine, settings: Settings) -> FakeRules:
         return self.rules

@@ -403,7 +403,7 @@ def test_the_catalogue_is_sound() -> None:
     known_names = {m.file_name for m in models if m.purpose == "embedding"}
     assert {name for name in catalog.STARTER_EMBEDDERS if "F16" not in name or "BF16" in name} <= known_names
     for model in models:
-        assert model.title and model.license and model.purpose in ("chat", "embedding")
+        assert model.title and model.license and model.purpose in ("chat", "embedding", "guard")
         assert not model.draft or catalog.find_in_catalog(model.draft)
         if isinstance(model.source, WheelSource):
             assert all(len(m.sha256) == 64 and m.size_bytes > 0 for m in model.source.members)

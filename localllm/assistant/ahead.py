@@ -37,7 +37,7 @@ def certain_beginning(
     """
     if documents is None:
         return ()
-    if documents or (rulebook is not None and rulebook.check_question(typed) is not None):
+    if documents or (rulebook is not None and rulebook.checks_questions):
         typed = ""
     head = system_message(chat, settings, rulebook.compile(engine, settings) if rulebook else None, documents)
     coming = alternating([*head, *(Message(m.role, m.content) for m in turns), Message(Role.USER, typed)])

@@ -16,6 +16,7 @@ from localllm.assistant import titles
 from localllm.assistant.ahead import certain_beginning
 from localllm.assistant.documents import constraint_of, passage_guard
 from localllm.assistant.generate import generate
+from localllm.assistant.guard import GuardSlot
 from localllm.assistant.record import AnswerRecord
 from localllm.assistant.seams import Retriever, Rulebook
 from localllm.assistant.slot import EngineSlot, Opener
@@ -51,6 +52,7 @@ class Assistant:
         rules: Rules that every answer must follow.
         find_library: Opens a library by name, for chats that name one.
         find_rules: Opens a rule set by name or file, for chats that name one.
+        find_guard: How the guard model of a name is loaded, for rules that ask one.
         settings: How answers are made, where a chat says nothing else.
 
     Example:
@@ -68,6 +70,7 @@ class Assistant:
         rules: Rulebook | None = None,
         find_library: Callable[[str], Retriever] | None = None,
         find_rules: Callable[[str], Rulebook] | None = None,
+        find_guard: Callable[[str], Opener] | None = None,
         settings: Settings | None = None,
     ) -> None:
         self.history = history if history is not None else History(None)
@@ -80,6 +83,7 @@ class Assistant:
         self._documents_say: dict[str, str] = {}
         """By library: its instructions for the model, as of the last question."""
         self._slot = EngineSlot(engine, opener)
+        self._guard = GuardSlot(find_guard) if find_guard is not None else None
         self.last_request: Request | None = None
         """The request of the newest answer, as it went to the engine."""
 
@@ -113,8 +117,10 @@ class Assistant:
         self._slot.replace(opener)
 
     def close(self) -> None:
-        """Close the engine and the libraries it opened. The history stays open: it belongs to the caller."""
+        """Close the engines and the libraries it opened. The history stays open: it belongs to the caller."""
         self._slot.close()
+        if self._guard is not None:
+            self._guard.close()
         for library in self._libraries.values():
             library.close()
         self._libraries.clear()
@@ -312,6 +318,10 @@ class Assistant:
         started = time.perf_counter()
         engine = yield from self._slot.load(cancel)
         waited = time.perf_counter() - started
+        if engine is not None and rulebook is not None and rulebook.asks_guard_model and settings.guard_model:
+            assert self._guard is not None, "the settings name a guard model that nobody can load"
+            rulebook.guard_engine = yield from self._guard.load(settings.guard_model, cancel)
+            engine = engine if rulebook.guard_engine is not None else None
         if engine is None:
             yield Finished(FinishReason.CANCELLED, prefix, Stats(load_seconds=waited))
             return

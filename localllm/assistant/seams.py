@@ -170,6 +170,13 @@ class AnswerRules(Protocol):
 class Rulebook(Protocol):
     """A rule set that answers must follow."""
 
+    guard_engine: Engine | None
+    """Asked by the rules that ask a model; None leaves it to the one that answers."""
+    asks_guard_model: bool
+    """Whether a rule of it asks a model."""
+    checks_questions: bool
+    """Whether it has input rules."""
+
     def compile(self, engine: Engine, settings: Settings) -> AnswerRules:
         """The rule set against the loaded model's tokenizer and the token budget."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,14 +54,15 @@ def check(
         "" if rules == "-" and schema else rules, schema=schema, folder=session.paths.rules, allow_code=allow
     )
     passages = tuple(_read(Path(source)) for source in sources)
-    context = book.context(question=question, sources=passages, has_sources=bool(passages))
     path = Path(file)
-    if file != "-" and path.is_dir():
-        return _fixtures(session, book, path, as_json)
-    text = (sys.stdin.read() if file == "-" else _read(path)).removesuffix("\n")
-    if fix:
-        text, _ = book.fix(text, context)
-    verdict = book.check(text, context, stage)
+    with _guard_model(session, book):
+        if file != "-" and path.is_dir():
+            return _fixtures(session, book, path, as_json)
+        context = book.context(question=question, sources=passages, has_sources=bool(passages))
+        text = (sys.stdin.read() if file == "-" else _read(path)).removesuffix("\n")
+        if fix:
+            text, _ = book.fix(text, context)
+        verdict = book.check(text, context, stage)
     if as_json:
         shown = verdict_json(verdict)  # the shape that `ask --json` has too; the reasons are messages for people
         print_json({**shown, "text": text} if fix else shown)
@@ -68,6 +70,18 @@ def check(
         click.echo(text)
     _say(session, verdict, text)
     return 0 if verdict.passed else BROKEN_RULE
+
+
+@contextmanager
+def _guard_model(session: Session, book: Rulebook) -> Iterator[None]:
+    """The guard model of the settings stands by, where there is one and a rule asks it."""
+    if not book.asks_guard_model or not session.settings.guard_model:
+        yield
+        return
+    from localllm.open import open_guard
+
+    with closing(open_guard(session.settings, session.paths)) as book.guard_engine:
+        yield
 
 
 def _read(path: Path) -> str:

@@ -18,6 +18,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,8 @@ class Rulebook:
         self.audit = audit
         self.guard_engine: Engine | None = None
         """Asked by ``guard_model`` rules: a guard model of its own, or else the model that answers."""
+        self.asks_guard_model = any(rule.type == "guard_model" for rule in ruleset.walk())
+        self.checks_questions = bool(ruleset.of_stage("input"))
         self._compiled: Compiled | None = None
         self.question = ""
         """The question that is being answered, for rules that compare the answer with it."""
@@ -139,8 +142,8 @@ class Rulebook:
     def context(self, **more: Any) -> Context:
         """A context for checks, with this book's folder and permission, and its guard model."""
         scratch: dict[str, object] = {}
-        if (asked := self.guard_engine) is not None and any(r.type == "guard_model" for r in self.ruleset.walk()):
-            scratch["guard"] = lambda text, policy: ask_guard(asked, text, policy)
+        if (asked := self.guard_engine) is not None and self.asks_guard_model:
+            scratch["guard"] = cache(lambda text, policy: ask_guard(asked, text, policy))  # fixes and verdict both ask
         return Context(folder=self.ruleset.folder, allow_code=self.allow_code, scratch=scratch, **more)
 
     def check(self, text: str, context: Context | None = None, stage: str = "output") -> Verdict:
