@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from textual.widgets import OptionList
 
-from localllm.events import RuleState, RuleVerdict, Span, Verdict
+from localllm.events import Role, RuleState, RuleVerdict, Span, Verdict
+from localllm.history import MessageState, StoredMessage
 from localllm.settings import Paths
-from localllm_tui.screens.rules import RulesScreen, VerdictScreen, rule_sets, verdict_text
+from localllm_tui.screens.rules import RulesScreen, VerdictScreen, headline, rule_sets, verdict_text
+from localllm_tui.widgets.message_head import head_row
 from tests.tui_stage import Stage, screen_text, wait_until
 
 ANSWER = "A short answer that is far too long."
@@ -68,6 +70,24 @@ def test_failures_come_first_with_measure_reason_and_span() -> None:
 def test_every_state_is_a_word(state: RuleState) -> None:
     text = verdict_text(Verdict(True, (RuleVerdict("r", state),)), "").plain
     assert state.value.replace("_", " ") in text
+
+
+@pytest.mark.parametrize(
+    ("states", "passed", "says"),
+    [
+        (("pass", "fixed"), True, "Every rule is kept"),
+        (("pass", "warn"), True, "One rule is not kept: it only warns"),
+        (("warn", "not_evaluated"), True, "2 rules are not kept: they only warn"),
+        (("warn", "fail"), False, "Not every rule is kept"),
+    ],
+)
+def test_a_rule_that_only_warns_is_not_called_kept(states: tuple[str, ...], passed: bool, says: str) -> None:
+    verdict = Verdict(passed, tuple(RuleVerdict(f"r{n}", RuleState(state)) for n, state in enumerate(states)))
+    assert headline(verdict) == says
+    message = StoredMessage(1, 1, None, Role.ASSISTANT, "Text.", MessageState.COMPLETE, 0.0, verdict=verdict)
+    good = sum(state in ("pass", "fixed") for state in states)
+    mark = "✗" if not passed else "✓" if good == len(states) else "!"
+    assert f"rules {good}/{len(states)} {mark}" in head_row(message, (1, 1), 60).content.plain
 
 
 async def test_repair_is_offered_only_where_it_can_be_done() -> None:

@@ -145,8 +145,7 @@ class VerdictScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         """Title, rules, keys."""
         with Vertical(classes="dialog"):
-            title = "Every rule is kept" if self._verdict.passed else "Not every rule is kept"
-            yield Static(title, classes="dialog-title", markup=False)
+            yield Static(headline(self._verdict), classes="dialog-title", markup=False)
             with VerticalScroll():
                 yield Static(verdict_text(self._verdict, self._text), id="verdict-text")
             keys = [("r", "answer again", "repair")] if self._can_repair and not self._verdict.passed else []
@@ -170,6 +169,19 @@ class VerdictScreen(ModalScreen[str | None]):
     def action_leave(self) -> None:
         """Close."""
         self.dismiss(None)
+
+
+KEPT = (RuleState.PASS, RuleState.FIXED, RuleState.REPAIRED)
+
+
+def headline(verdict: Verdict) -> str:
+    """The verdict in a few words; rules that only warn don't fail an answer, and are not kept either."""
+    if not verdict.passed:
+        return "Not every rule is kept"
+    warned = sum(rule.verdict not in KEPT for rule in verdict.rules)
+    if not warned:
+        return "Every rule is kept"
+    return "One rule is not kept: it only warns" if warned == 1 else f"{warned} rules are not kept: they only warn"
 
 
 MARKS = {

@@ -34,8 +34,10 @@ def head_row(message: StoredMessage, place: tuple[int, int], width: int, speaker
     right: list[Content] = []
     if message.verdict is not None and message.verdict.rules:
         good = sum(r.verdict in (RuleState.PASS, RuleState.FIXED, RuleState.REPAIRED) for r in message.verdict.rules)
-        mark, style = ("✓", "$success") if message.verdict.passed else ("✗", "$error")
-        right.append(link(f"rules {good}/{len(message.verdict.rules)} {mark}", f"screen.verdict({message.id})", style))
+        n_rules = len(message.verdict.rules)
+        passed = ("✓", "$success") if good == n_rules else ("!", "$warning")
+        mark, style = passed if message.verdict.passed else ("✗", "$error")
+        right.append(link(f"rules {good}/{n_rules} {mark}", f"screen.verdict({message.id})", style))
     n, total = place
     if total > 1:
         right.append(
