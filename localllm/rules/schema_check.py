@@ -127,8 +127,8 @@ def _subschemas(here: Any) -> Iterator[Any]:
 def load() -> Any:
     """jsonschema, imported at the first use: 0.1 s.
 
-    Its import would take 1 s: rfc3987-syntax builds three parsers when it is imported, for the two formats of
-    international addresses, which are checked here (and in linear time, which those parsers do not promise).
+    Its import would take 1 s where rfc3987-syntax is installed: that builds three parsers when it is imported, for the
+    two formats of international addresses, which are checked here (in linear time, which those do not promise).
     """
     if "jsonschema" in sys.modules or "rfc3987_syntax" in sys.modules:
         import jsonschema
