@@ -70,7 +70,12 @@ class Reference:
 
     def embed(self, text: str) -> Array:
         """The vector of one text."""
-        w, ids = self.weights, self.tokenize(text)
+        mean = self.hidden(self.tokenize(text)).mean(0)
+        return np.asarray(mean / np.linalg.norm(mean), np.float32)
+
+    def hidden(self, ids: list[int]) -> Array:
+        """The last layer's states, one row per token."""
+        w = self.weights
         heads = self.config["num_attention_heads"]
         x = (
             w["embeddings.word_embeddings.weight"][ids]
@@ -93,8 +98,7 @@ class Reference:
             inner = self._linear(x, f"{layer}intermediate.dense")
             inner = inner * 0.5 * (1 + erf(inner / math.sqrt(2)))
             x = self._norm(x + self._linear(inner, f"{layer}output.dense"), f"{layer}output.LayerNorm")
-        mean = x.mean(0)
-        return np.asarray(mean / np.linalg.norm(mean), np.float32)
+        return x
 
     def _linear(self, x: Array, name: str) -> Array:
         return np.asarray(x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"])

@@ -46,15 +46,15 @@ def test_the_file_that_made_the_vectors_is_opened_while_it_is_here(paths: Paths,
     old = write_embedder(paths.models / "old.gguf", "Old")
     write_embedder(paths.models / "all-MiniLM-L6-v2.BF16.gguf", "New")
     library = make_library(tmp_path / "l.db", HANDBOOK)
-    new = open_embedder(Settings(), paths, library=library)
+    new = open_embedder(Settings(), paths, library)
     assert new is not None and new.name == "all-MiniLM-L6-v2.BF16"  # no vectors yet: what is the default now
     mark_made_by(library, old, "old")
-    kept = open_embedder(Settings(), paths, library=library)
+    kept = open_embedder(Settings(), paths, library)
     assert kept is not None and (kept.name, kept.fingerprint) == ("old", old)
-    chosen = open_embedder(Settings(embedder="all-MiniLM"), paths, library=library)
+    chosen = open_embedder(Settings(embedder="all-MiniLM"), paths, library)
     assert chosen is not None and chosen.name == "old"
     (paths.models / "old.gguf").unlink()
-    left = open_embedder(Settings(), paths, library=library)
+    left = open_embedder(Settings(), paths, library)
     assert left is not None and left.fingerprint == new.fingerprint
 
 

@@ -18,11 +18,12 @@ from localllm.cli.session import Session, common_options, print_json
 from localllm.errors import InputError
 
 if TYPE_CHECKING:
-    from localllm.engine.embedder_process import EmbedderProcess
+    from localllm.engine.embedder_process import EmbedderProcess, RerankerProcess
     from localllm.rag.index import Library
     from localllm.rag.rows import Document
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = TypeVar("P", "EmbedderProcess | None", "RerankerProcess | None")
 
 
 @click.group()
@@ -271,12 +272,24 @@ def search(
     from localllm.rag.search import search as find
 
     filters = Filters(path_glob, kind, after.timestamp() if after else None, before.timestamp() if before else None)
-    with _library(session, name) as library, _closing(None if mode == "keyword" else _embedder(session, library)) as by:
-        result = find(library, query, by, limit, mode, filters=filters, cache_folder=session.paths.home / "cache")
+    with (
+        _library(session, name) as library,
+        _closing(None if mode == "keyword" else _embedder(session, library)) as embedder,
+        _closing(_reranker(session)) as reranker,
+    ):
+        result = find(
+            library, query, embedder, limit, mode, filters=filters, cache_folder=session.paths.home / "cache",
+            reranker=reranker,
+        )  # fmt: skip
     if as_json:
         keys = ("source", "title", "heading", "page", "line", "start", "end", "score", "text")
         hits = [{key: getattr(hit, key) for key in keys} for hit in result.hits]
-        print_json({"hits": hits, "mode": result.mode, "seconds": round(result.seconds, 4), "note": result.note})
+        print_json(
+            {
+                "hits": hits, "mode": result.mode, "reranked": result.reranked, "seconds": round(result.seconds, 4),
+                "note": result.note,
+            }
+        )  # fmt: skip
         return
     for hit in result.hits:
         place = f"page {hit.page}" if hit.page else f"line {hit.line}"
@@ -369,17 +382,23 @@ def _embedder(session: Session, library: Library | None = None) -> EmbedderProce
     """The embedder of a library while its file is here; without a library, that of the settings."""
     from localllm.open import open_embedder
 
-    return open_embedder(session.settings, session.paths, library=library)
+    return open_embedder(session.settings, session.paths, library)
+
+
+def _reranker(session: Session) -> RerankerProcess | None:
+    from localllm.open import open_reranker
+
+    return open_reranker(session.settings, session.paths)
 
 
 @contextmanager
-def _closing(embedder: EmbedderProcess | None) -> Iterator[EmbedderProcess | None]:
-    """The embedder, if there is one, and its end."""
+def _closing(process: P) -> Iterator[P]:
+    """The model's process, if there is one, and its end."""
     try:
-        yield embedder
+        yield process
     finally:
-        if embedder is not None:
-            embedder.close()
+        if process is not None:
+            process.close()
 
 
 def _listed(document: Document, skipped: bool) -> bool:

@@ -33,7 +33,7 @@ def run_sync(
     from localllm.open import open_embedder
     from localllm.rag.sync import sync
 
-    embedder = open_embedder(session.settings, session.paths, library=library)
+    embedder = open_embedder(session.settings, session.paths, library)
     try:
         with stop_on_interrupt() as cancel:
             events = sync(library, embedder, cancel=cancel, roots=roots, deep=deep)
@@ -50,7 +50,7 @@ def run_watch(session: Session, library: Library, *, as_json: bool) -> int:
     from localllm.open import open_embedder
     from localllm.rag.watch import watch
 
-    embedder = open_embedder(session.settings, session.paths, library=library)
+    embedder = open_embedder(session.settings, session.paths, library)
     try:
         with stop_on_interrupt() as cancel:
             session.say("Watching; Ctrl-C ends it.")

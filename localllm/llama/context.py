@@ -91,6 +91,10 @@ class Context:
         self.n_seq = n_seq
         self.n_outputs_max = n_outputs_max
         self.n_vocab = model.vocab.n_tokens
+        self.ranks: bool = C.llama_pooling_type(self._pointer) == C.LLAMA_POOLING_TYPE_RANK
+        """`embed` gives a reranker's outputs."""
+        self.n_pooled: int = C.llama_model_n_cls_out(model.pointer) if self.ranks else model.n_embd
+        """Numbers that `embed` gives: a vector's, or a reranker's outputs."""
         self.n_threads = n_threads
         self.n_threads_batch = n_threads
         self._memory = C.llama_get_memory(self._pointer)
@@ -178,7 +182,9 @@ class Context:
         return view
 
     def embed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """The pooled embedding of one text, shape (n_embd,): llama.cpp's memory, overwritten by the next.
+        """The pooled embedding of one text, or a reranker's outputs for it, shape (n_pooled,).
+
+        It is llama.cpp's memory, overwritten by the next.
 
         Raises:
             GenerationError: llama.cpp could not evaluate the text.
@@ -195,7 +201,7 @@ class Context:
         address = quick.get_embeddings_seq(self._pointer, 0)
         if not address:
             raise GenerationError("The model gives no pooled embedding.", "Choose another embedding model.")
-        memory: Any = (ctypes.c_float * self.model.n_embd).from_address(address)
+        memory: Any = (ctypes.c_float * self.n_pooled).from_address(address)
         vector: NDArray[np.float32] = np.frombuffer(memory, np.float32)
         return vector
 

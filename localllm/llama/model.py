@@ -140,6 +140,12 @@ class Model:
         text: bytes | None = C.llama_model_chat_template(self.pointer, None)
         return text.decode("utf-8", "replace") if text else ""
 
+    @property
+    def rerank_template(self) -> str:
+        """How a question and a passage are put to a reranker that was made of a chat model; empty for others."""
+        text: bytes | None = C.llama_model_chat_template(self.pointer, b"rerank")
+        return text.decode("utf-8", "replace") if text else ""
+
     def close(self) -> None:
         """Free the weights; contexts of this model must be closed before. Safe to call twice."""
         if self._pointer:

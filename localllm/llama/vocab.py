@@ -23,6 +23,8 @@ class Vocab:
         self.bos: int = C.llama_vocab_bos(pointer)
         self.eos: int = C.llama_vocab_eos(pointer)
         self.eot: int = C.llama_vocab_eot(pointer)
+        self.add_sep: bool = C.llama_vocab_get_add_sep(pointer)
+        self.sep: int = C.llama_vocab_sep(pointer)
         """Ids of special tokens are -1 where the vocabulary has none."""
         self._pieces: dict[int, bytes] = {}
         self._buffer = ctypes.create_string_buffer(256)

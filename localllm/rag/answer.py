@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +21,7 @@ from localllm.rag.grounded import Grounded
 from localllm.rag.grounding import check
 from localllm.rag.nearness import Nearness
 from localllm.rag.passages import fitted_passages, whole_documents
+from localllm.rag.rerank import Reranker
 from localllm.rag.search import SearchResult, search
 from localllm.rag.thresholds import thresholds_of
 from localllm.settings import Paths, Settings
@@ -95,6 +97,7 @@ def ground(
     turns: Sequence[Message] = (),
     guard: Guard | None = None,
     cache_folder: Path | None = None,
+    reranker: Reranker | None = None,
 ) -> GroundedQuestion:
     """Find what a library says about a question.
 
@@ -109,7 +112,9 @@ def ground(
         turns: Earlier messages: a question that points back to the one before it is searched together with it.
         guard: Cleans or drops passages before the model reads them.
         cache_folder: See `rag.search.search`.
+        reranker: Puts what was found in order.
     """
+    find = partial(search, library, embedder=embedder, k=n_passages, cache_folder=cache_folder, reranker=reranker)
     started = time.perf_counter()
     thresholds = thresholds_of(library)
 
@@ -121,16 +126,16 @@ def ground(
         # The vector of several short notes together hides the one that answers: its sentences have the last word.
         return thresholds.refuses(Nearness(asked, embedder).of(found), whole=bool(whole))
 
-    found, sought = search(library, question, embedder, n_passages, cache_folder=cache_folder), question
+    found, sought = find(question), question
     whole = whole_documents(library, found.hits, budget, count_tokens, n_passages)
     refused = refuses(found, question)
     before = next((m.content for m in reversed(turns) if m.role is Role.USER), "")
     if refused and before and _FOLLOW_UP.search(question):
         # "How often is that done?" says too little alone: it is about whatever the question before was about.
-        earlier = search(library, before, embedder, n_passages, cache_folder=cache_folder)
+        earlier = find(before)
         if not refuses(earlier, before):
             sought = f"{before}\n{question}"
-            found = search(library, sought, embedder, n_passages, cache_folder=cache_folder)
+            found = find(sought)
             whole = whole_documents(library, found.hits, budget, count_tokens, n_passages)
             refused = False
     notes = (found.note,) if found.note else ()
@@ -185,14 +190,20 @@ class LibraryRetriever:
         cache_folder: For vectors beyond the memory budget.
         open_embedder: Opens the embedder that made the library's vectors, or whichever is here; asked where the
             engine's is another.
+        reranker: Puts what was found in order; closed with it.
     """
 
     def __init__(
-        self, library: Library, cache_folder: Path | None = None, open_embedder: OpenEmbedder | None = None
+        self,
+        library: Library,
+        cache_folder: Path | None = None,
+        open_embedder: OpenEmbedder | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
         self.library = library
         self._cache_folder = cache_folder
         self._open_embedder = open_embedder
+        self._reranker = reranker
         self._own: dict[str, Embedder | None] = {}
 
     def ground(
@@ -211,7 +222,7 @@ class LibraryRetriever:
             self.library, question, embedder=self._embedder(engine.embedder), n_passages=settings.passages,
             budget=max(64, min(MAX_PASSAGE_TOKENS, info.n_ctx // 2)), count_tokens=engine.count_tokens,
             extractive=is_extractive(settings, info.n_params), turns=turns, guard=guard,
-            cache_folder=self._cache_folder,
+            cache_folder=self._cache_folder, reranker=self._reranker,
         )  # fmt: skip
 
     def _embedder(self, present: Embedder | None) -> Embedder | None:
@@ -227,21 +238,24 @@ class LibraryRetriever:
         return own if own is not None and own.fingerprint == active.fingerprint else present
 
     def close(self) -> None:
-        """Close the library's file, and the embedder that was opened for it; safe to call twice."""
+        """Close the library's file and the models that were opened for it; safe to call twice."""
         self.library.close()
-        for embedder in self._own.values():
-            if close := getattr(embedder, "close", None):
+        for model in (*self._own.values(), self._reranker):
+            if close := getattr(model, "close", None):
                 close()
         self._own.clear()
 
 
-def open_retriever(name: str, paths: Paths, open_embedder: OpenEmbedder | None = None) -> LibraryRetriever:
+def open_retriever(
+    name: str, paths: Paths, open_embedder: OpenEmbedder | None = None, reranker: Reranker | None = None
+) -> LibraryRetriever:
     """Open the library `name`.
 
     Args:
         name: Without suffix.
         paths: Where libraries are.
         open_embedder: See `LibraryRetriever`.
+        reranker: See there too.
 
     Raises:
         LibraryNotFound: There is no such library, or the name can't be one.
@@ -252,7 +266,7 @@ def open_retriever(name: str, paths: Paths, open_embedder: OpenEmbedder | None =
         path = paths.library(name)
     except ValueError as error:
         raise LibraryNotFound(f"There is no library {name!r}: {error}.", "`localllm docs list` shows yours.") from error
-    return LibraryRetriever(Library(path), paths.home / "cache", open_embedder)
+    return LibraryRetriever(Library(path), paths.home / "cache", open_embedder, reranker)
 
 
 def _refused(found: SearchResult, notes: tuple[str, ...], started: float) -> GroundedQuestion:

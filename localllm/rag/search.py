@@ -11,18 +11,19 @@ import fnmatch
 import json
 import math
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 from localllm.engine.protocol import Embedder
 from localllm.events import Passage
+from localllm.rag.coverage import with_coverage
 from localllm.rag.fusion import FEW, fuse
+from localllm.rag.rerank import RERANKED, Reranker, reranked
 from localllm.rag.rows import Chunk, Document
 from localllm.rag.segment import QueryTerms, query_terms
-from localllm.rag.stem import content_stems
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,8 +42,6 @@ _TITLE_WEIGHT = 1.25
 _NEAR_DUPLICATE = 0.9
 """Jaccard similarity of five-word runs from which two passages are the same."""
 _SMALL_LIBRARY = 20
-_COUNT_UP_TO = 20_000
-"""A word in more chunks than this is not counted further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Hit:
     end: int
     """Character span in the document's extracted text."""
     score: float
-    """Fused relevance, 0 to 1; comparable only within one query."""
+    """Relevance, fused or by the reranker, 0 to 1; comparable only within one query."""
     text: str
     cosine: float | None = None
     keyword: float | None = None
@@ -109,6 +108,8 @@ class SearchResult:
     mode: Mode
     """How it was really done."""
     seconds: float
+    reranked: bool = False
+    """A reranker put the hits in order."""
     note: str = ""
     """Why it was not done as asked; empty when it was."""
     sentence_cosine: float | None = None
@@ -138,6 +139,7 @@ def search(
     filters: Filters | None = None,
     per_document: int | None = None,
     cache_folder: Path | None = None,
+    reranker: Reranker | None = None,
 ) -> SearchResult:
     """Find passages.
 
@@ -151,6 +153,7 @@ def search(
         per_document: Passages of one document at most; None means three fifths of `k`, and no limit in libraries of
             fewer than 20 documents.
         cache_folder: For vectors that are too many for the memory budget (see `rag.vectors`).
+        reranker: Reads the first `RERANKED` passages with the question and orders them.
     """
     started = time.perf_counter()
     terms = query_terms(query)
@@ -170,14 +173,19 @@ def search(
         top = max(keyword.values(), default=1.0)
         scores = {i: s / top for i, s in keyword.items()}
     ranked = sorted(scores, key=lambda i: (-scores[i], i))
+    n = k if reranker is None else max(k, RERANKED)
     if per_document is None:
         few = len(documents) if documents is not None else _count_documents(library)
-        per_document = k if few < _SMALL_LIBRARY else max(1, math.ceil(0.6 * k))
-    hits = _Picker(library, keyword, cosine, scores).pick(ranked, k, per_document)
-    if possible == "hybrid":
-        hits = _keep_rare(library, terms, keyword, cosine, scores, hits, k)
-    hits = _with_coverage(library, terms, hits)
-    return SearchResult(tuple(hits), possible, time.perf_counter() - started, note)
+        per_document = n if few < _SMALL_LIBRARY else max(1, math.ceil(0.6 * n))
+    picker = _Picker(library, keyword, cosine, scores)
+    hits = picker.pick(ranked, n, per_document)
+    if possible == "hybrid" or reranker is not None:
+        holders = _rare_holders(library, terms, keyword)
+        hits = picker.keep(holders, hits, n)
+        if reranker is not None:
+            hits = picker.keep(holders, reranked(query, hits, reranker), k)
+    hits = with_coverage(library, terms, hits)
+    return SearchResult(tuple(hits), possible, time.perf_counter() - started, reranker is not None, note)
 
 
 def _possible(library: Library, embedder: Embedder | None, mode: Mode) -> tuple[Mode, str]:
@@ -318,6 +326,20 @@ class _Picker:
                     return hits
         return hits
 
+    def keep(self, holders: set[int], hits: list[Hit], k: int) -> list[Hit]:
+        """The first `k`; the best of `holders` has the last place where none of them is among these."""
+        first = hits[:k]
+        if not holders or any(h.chunk_id in holders for h in first):
+            return first
+        kept = next((h for h in hits if h.chunk_id in holders), None)
+        if kept is None:
+            chunk = self.library.chunks([best := max(holders, key=lambda i: (self.keyword[i], -i))])[best]
+            kept = self.hit(chunk, self.library.documents_by_id([chunk.document_id])[chunk.document_id])
+        runs = _runs(kept.text)
+        if any(_jaccard(runs, _runs(h.text)) > _NEAR_DUPLICATE for h in first):
+            return first
+        return [*first[: k - 1], kept]
+
     def hit(self, chunk: Chunk, document: Document) -> Hit:
         assert document.content is not None
         text = self._texts.get(document.content)
@@ -331,16 +353,8 @@ class _Picker:
         )  # fmt: skip
 
 
-def _keep_rare(
-    library: Library,
-    terms: QueryTerms,
-    keyword: dict[int, float],
-    cosine: dict[int, float],
-    scores: dict[int, float],
-    hits: list[Hit],
-    k: int,
-) -> list[Hit]:
-    """Put back the best passage that holds all rare words of the query, should the vectors have pushed it out."""
+def _rare_holders(library: Library, terms: QueryTerms, keyword: dict[int, float]) -> set[int]:
+    """Chunks that the keyword side found and that hold all rare words of the query."""
     limit = max(5, library.count_chunks() // 200)
     holders: set[int] | None = None
     for term in terms.terms:
@@ -350,42 +364,7 @@ def _keep_rare(
         if 0 < len(rows) <= limit:
             found = {row[0] for row in rows}
             holders = found if holders is None else holders & found
-    inside = [i for i in holders or () if i in keyword]
-    if not inside or any(h.chunk_id in inside for h in hits):
-        return hits
-    best = max(inside, key=lambda i: (keyword[i], -i))
-    chunk = library.chunks([best])[best]
-    kept = _Picker(library, keyword, cosine, scores).hit(
-        chunk, library.documents_by_id([chunk.document_id])[chunk.document_id]
-    )
-    if any(_jaccard(_runs(kept.text), _runs(h.text)) > _NEAR_DUPLICATE for h in hits):
-        return hits
-    return [*hits[: k - 1], kept]
-
-
-def _with_coverage(library: Library, terms: QueryTerms, hits: Iterable[Hit]) -> list[Hit]:
-    weights = term_weights(library, terms)
-    total = sum(weights.values())
-    found = []
-    for hit in hits:
-        here = set(content_stems(f"{hit.title} {hit.heading} {hit.text}"))
-        covered = sum(w for stems, w in weights.items() if here.issuperset(stems))
-        found.append(replace(hit, coverage=covered / total if total else 0.0))
-    return found
-
-
-def term_weights(library: Library, terms: QueryTerms) -> dict[tuple[str, ...], float]:
-    """Inverse document frequency, at least 1, of the query's single words and phrases, by their stems."""
-    n = max(1, library.count_chunks())
-    weights: dict[tuple[str, ...], float] = {}
-    for term in (*terms.phrases, *terms.terms):
-        stems = tuple(content_stems(term))
-        if not stems or stems in weights or (len(stems) > 1 and term in terms.terms):
-            continue
-        sql = "SELECT count(*) FROM (SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH ? LIMIT ?)"
-        count = library.query(sql, (QueryTerms((term,)).match(), _COUNT_UP_TO))[0][0]
-        weights[stems] = 1 + math.log((n + 1) / (min(count, n) + 1))
-    return weights
+    return (holders or set()) & keyword.keys()
 
 
 def _runs(text: str) -> frozenset[tuple[str, ...]]:

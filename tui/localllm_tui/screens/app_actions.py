@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual import on
@@ -118,7 +119,7 @@ class AppActions(ChatActions):
 
         settings, paths, chat = self.settings, self.paths, self.conversation.chat
         current = (chat.options.docs if chat is not None else "") or settings.docs or "default"
-        screen = DocumentsScreen(paths, current, lambda library: open_embedder(settings, paths, library=library))
+        screen = DocumentsScreen(paths, current, partial(open_embedder, settings, paths))
         self.app.push_screen(screen, self.use_library)
 
     def use_library(self, name: str | None) -> None:
