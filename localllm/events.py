@@ -84,6 +84,13 @@ class Stats:
     """From the first token to the last."""
     n_ctx: int = 0
     speculation: Speculation = field(default_factory=Speculation)
+    forgotten_tokens: int = 0
+    """Tokens that left a full window while the answer was written (setting `when_full`)."""
+
+    @property
+    def window_tokens(self) -> int:
+        """Tokens that stand in the context window at the end: prompt and answer, without what was forgotten."""
+        return self.prompt_tokens + self.completion_tokens - self.forgotten_tokens
 
     @property
     def decode_tokens_per_second(self) -> float:

@@ -67,6 +67,12 @@ class Settings:
     # answers
     system: str = _setting("", "answers", "System prompt of new chats.")
     max_tokens: int = _setting(0, "answers", "Most tokens of an answer; 0 means until the context is full.", minimum=0)
+    when_full: str = _setting(
+        "stop",
+        "answers",
+        "A full context window ends the answer (stop), or forgets what is oldest behind the system prompt (shift).",
+        choices=("stop", "shift"),
+    )
     temperature: float = _setting(0.7, "answers", "0 always takes the likeliest token.", minimum=0, maximum=10)
     top_k: int = _setting(40, "answers", "Keep the k likeliest tokens; 0 keeps all.", minimum=0)
     top_p: float = _setting(

@@ -42,6 +42,9 @@ class FakeBackend:
     ) -> None:
         self.n_ctx, self.n_batch, self.n_outputs_max = n_ctx, n_batch, n_outputs_max
         self.rolls_back = rolls_back
+        self.shifts = True
+        """Whether its memory can shift."""
+        self.shifted: list[tuple[int, int]] = []
         self.script = script
         self.sequences: dict[int, list[int]] = {}
         self.evaluated = 0
@@ -96,6 +99,15 @@ class FakeBackend:
             return False
         self.removals += 1
         del self.sequences.setdefault(seq, [])[start:]
+        return True
+
+    def seq_shift(self, seq: int, start: int, end: int) -> bool:
+        if not self.shifts:
+            return False
+        held = self.sequences[seq]
+        assert 0 <= start < end <= len(held)
+        del held[start:end]
+        self.shifted.append((start, end))
         return True
 
     def n_past(self, seq: int) -> int:

@@ -390,6 +390,7 @@ class Assistant:
             prefix=prefix,
             corpus=tuple(passage.text for passage in grounding.passages) if grounding else (),
             speculation="none" if settings.draft == "none" else "auto",
+            when_full="shift" if settings.when_full == "shift" else "stop",
             session=self._session(chat.id),
         )
         yield fitted.context

@@ -175,6 +175,7 @@ def _add(before: Stats | None, now: Stats) -> Stats:
         completion_tokens=before.completion_tokens + now.completion_tokens,
         first_token_seconds=before.first_token_seconds,
         decode_seconds=before.decode_seconds + now.decode_seconds,
+        forgotten_tokens=before.forgotten_tokens + now.forgotten_tokens,
         speculation=Speculation(
             old.drafted + new.drafted,
             old.accepted + new.accepted,

@@ -167,7 +167,9 @@ def figures(finished: Finished) -> list[str]:
     if finished.context:
         use = finished.context
         lines.append(
-            f"context    {use.prompt_tokens + stats.completion_tokens:,} of {use.n_ctx:,} tokens"
+            f"context    {stats.window_tokens:,} of {use.n_ctx:,} tokens"
             f", {use.dropped_messages} messages left out, {use.passages} passages"
         )
+    if stats.forgotten_tokens:
+        lines.append(f"window     full: {stats.forgotten_tokens:,} tokens were forgotten to go on")
     return lines

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _LONG_BATCH = 0.5
 """Seconds. Where a batch takes longer, smaller ones are used, so that progress is seen."""
+_LEAST_SHIFT = 16
+"""A shift makes room for at least this part of the window: it turns every key that stays, and so must be rare."""
 
 
 class Slot:
@@ -33,14 +35,22 @@ class Slot:
         """It changed since the chat was saved."""
         self.busy = False
         """An answer is being written in it."""
+        self.shared = 0
+        """Tokens at its beginning, at most, that another sequence holds in the same cells."""
+        self._shifted_behind: int | None = None
+        """Behind so many tokens the state is not that of the tokens alone: it knows of some that were forgotten."""
+
+    def holds(self, prompt: Sequence[int]) -> int:
+        """How many tokens of `prompt`, from its first, need not be evaluated again."""
+        n = common_prefix(self.tokens, prompt)
+        return n if self._shifted_behind is None else min(n, self._shifted_behind)
 
     def keep_prefix(self, backend: Backend, prompt: Sequence[int]) -> int:
         """Forget everything from the first token that differs from `prompt`; returns how many tokens stay.
 
         The last token of the prompt is always evaluated again, for its logits.
         """
-        n = min(common_prefix(self.tokens, prompt), len(prompt) - 1)
-        self.cut(backend, n)
+        self.cut(backend, min(self.holds(prompt), len(prompt) - 1))
         self.used = time.monotonic()
         return len(self.tokens)
 
@@ -52,6 +62,32 @@ class Slot:
             backend.seq_rm(self.seq, 0)
             n = 0
         del self.tokens[n:]
+        self.shared = min(self.shared, n)
+
+    def shift(self, backend: Backend, keep: int) -> int:
+        """Forget the first half of what lies behind the first `keep` tokens; the rest moves up.
+
+        What moved up may be written on. It is never taken for the state of a prompt, nor saved, as it was computed
+        with what is forgotten now: `end_shift` lets it go.
+
+        Returns:
+            How many tokens were forgotten; 0 where there are too few, or where this kind of memory can't do it.
+        """
+        n = (len(self.tokens) - keep) // 2
+        if n < max(1, backend.n_ctx // _LEAST_SHIFT) or self.shared > keep:
+            return 0
+        if not backend.seq_shift(self.seq, keep, keep + n):
+            return 0
+        del self.tokens[keep : keep + n]
+        self._shifted_behind = keep
+        self.dirty = False
+        return n
+
+    def end_shift(self, backend: Backend) -> None:
+        """The answer that needed a shift is over: hold only what was never shifted."""
+        if self._shifted_behind is not None:
+            self.cut(backend, self._shifted_behind)
+            self._shifted_behind = None
 
     def cut_to_cache(self, backend: Backend) -> None:
         """After an aborted evaluation: hold what the cache still holds."""
@@ -85,8 +121,8 @@ class Slots:
         free = [s for s in self._slots if not s.busy]
         if not free:
             raise ValueError("every sequence is busy")
-        best = max(self._slots, key=lambda s: (common_prefix(s.tokens, prompt), s.session == session, -s.used))
-        shared = common_prefix(best.tokens, prompt)
+        best = max(self._slots, key=lambda s: (s.holds(prompt), s.session == session, -s.used))
+        shared = best.holds(prompt)
         mine = shared == len(best.tokens) or len(self._slots) == 1 or (session and best.session == session)
         if mine and not best.busy:
             if best.session != session and (session or shared < len(best.tokens)):
@@ -94,11 +130,12 @@ class Slots:
             return best
         oldest = min(free, key=lambda s: s.used)
         give_up(oldest)
-        if oldest is not best and shared > common_prefix(oldest.tokens, prompt):
+        if oldest is not best and shared > oldest.holds(prompt):
             if oldest.tokens:
                 backend.seq_rm(oldest.seq, 0)
             backend.seq_cp(best.seq, oldest.seq, 0, shared)
             oldest.tokens = best.tokens[:shared]
+            oldest.shared, best.shared = shared, max(shared, best.shared)
             oldest.session, oldest.dirty = "", False
         return oldest
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from localllm.engine.text import AnswerText
 from localllm.errors import ContextOverflow
 from localllm.events import FinishReason, Prefilling, Speculation, Stats
 
+MOST_WINDOWS = 8
+"""Windows that an answer without a token budget may fill where it shifts: a model that repeats itself never ends."""
 MAX_DRAFT = 31
 """Longest draft of one step: with 32 rows a batch costs about half as much per token as one row, and no less beyond."""
 
@@ -77,6 +79,10 @@ class Backend(Protocol):
         """Forget positions from `start` on; False where the model can't forget a part."""
         ...
 
+    def seq_shift(self, seq: int, start: int, end: int) -> bool:
+        """Forget positions from `start` up to `end` and move those behind them down; False where it can't."""
+        ...
+
     def n_past(self, seq: int) -> int:
         """Positions of the sequence in the cache."""
         ...
@@ -105,6 +111,10 @@ class Job:
     controller: Controller | None = None
     corpus: Sequence[Sequence[int]] = ()
     ban: tuple[bytes, ...] = ()
+    when_full: Literal["stop", "shift"] = "stop"
+    """What a full window does: end the answer, or forget the first half of what may be forgotten."""
+    n_keep: int = 0
+    """Tokens at the beginning of the prompt that a shift never forgets."""
     started: float = 0.0
     """When the answer was asked for, on the performance counter; 0 means when the generation begins."""
     notes: list[str] = field(default_factory=list)
@@ -131,12 +141,15 @@ class Generation:
             raise ContextOverflow(n_prompt, n_ctx)
         self.ids: list[int] = []
         self.text = ""
+        self.forgotten = 0
+        """Tokens that shifts of the window have forgotten."""
         self._backend, self._slot, self._job, self._cancel = backend, slot, job, cancel
         self._piece, self._eog = backend.piece, backend.eog
         self._sampler, self._matcher, self._controller = job.sampler, job.matcher, job.controller
         self._answer_text = AnswerText(job.stop)
         self._context = list(job.prompt)
-        self._left = min(job.max_tokens or n_ctx, n_ctx - n_prompt)
+        room = MOST_WINDOWS * n_ctx if job.when_full == "shift" else n_ctx - n_prompt
+        self._left = min(job.max_tokens or room, room)
         self._todo: list[int] = []  # emitted, not evaluated yet
         self._reason: FinishReason | None = None
         self._ban = job.ban
@@ -167,7 +180,7 @@ class Generation:
                     break
                 while self._matcher is not None and (certain := self._certain()):
                     yield from self._emit(certain, 0)
-                if self._over():
+                if self._over() or not self._make_room():
                     break
                 draft = self._draft()
                 if not self._evaluate(draft):
@@ -180,6 +193,9 @@ class Generation:
                 yield TokenEvent(rest)
         finally:
             self._sampler.close()
+            self._slot.end_shift(self._backend)
+        if self.forgotten:
+            self._job.notes.append(f"The window was full: {self.forgotten:,} tokens were forgotten to go on.")
         if self._reserve is not None:
             self._job.notes += self._reserve.notes
         stats = self._stats((first or time.perf_counter()) - started, last - first)
@@ -251,6 +267,24 @@ class Generation:
             tokens = tokens[: self._matcher.legal_prefix(tokens)] if tokens else tokens
         if tokens:
             name = draft.drafter or ""
+    def _legal(self, tokens: Sequence[int]) -> int:
+        """How many tokens of a draft the constraint lets pass; an end in a draft is no wish of the model's to end."""
+        assert self._matcher is not None
+        n = next((i for i, t in enumerate(tokens) if t in self._eog), len(tokens))
+        return self._matcher.legal_prefix(tokens[:n]) if n else 0
+
+    def _make_room(self) -> bool:
+        """Forget a part of the window where it is full; False, and the answer is over, where that can't be."""
+        slot, n_ctx = self._slot, self._backend.n_ctx
+        while len(slot.tokens) + len(self._todo) > n_ctx:
+            n = slot.shift(self._backend, self._job.n_keep)
+            if not n:
+                self._job.notes.append("The window is full, and nothing of it can be forgotten to go on.")
+                self._reason = FinishReason.LENGTH
+                return False
+            self.forgotten += n
+        return True
+
             self._drafters[name] = self._drafters.get(name, 0) + len(tokens)
         return tokens
 
@@ -397,6 +431,7 @@ class Generation:
             prompt_tokens=len(self._job.prompt),
             cached_tokens=self._cached,
             completion_tokens=len(self.ids),
+            forgotten_tokens=self.forgotten,
             first_token_seconds=first_token_seconds,
             decode_seconds=decode_seconds,
             n_ctx=self._backend.n_ctx,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -99,6 +100,7 @@ class LocalEngine:
         self._backend.look_around()
         prefix_ids = self._answers.ids_of_prefix(request.prefix) if request.prefix else []
         prompt = self._prompt_ids(request, prefix_ids)
+        n_keep = self._never_forgotten(request, prompt) if request.when_full == "shift" else 0
         notes: list[str] = []
         slot = self._slots.choose(self._backend, prompt, request.session, self._save_before_loss)
         self._restore(slot, prompt, request.session, notes)
@@ -118,6 +120,8 @@ class LocalEngine:
             controller=controller,
             corpus=[self.tokenize(text) for text in request.corpus] if controller else (),
             ban=tuple(b.encode() for b in request.ban if b),
+            when_full=request.when_full,
+            n_keep=n_keep,
             started=started,
             notes=notes,
         )
@@ -133,7 +137,7 @@ class LocalEngine:
                 self._drafting = False
             if request.session and self._sessions is not None:
                 slot.session = request.session
-                slot.dirty = True
+                slot.dirty = not generation.forgotten
             self._answers.add(request.prefix + generation.text, prefix_ids + generation.ids)
 
     def render(self, messages: Sequence[Message], prefix: str = "") -> RenderedPrompt:
@@ -156,14 +160,11 @@ class LocalEngine:
         self._check_open()
         self._backend.abort(False)
         begun = messages[-1].content if messages and messages[-1].role is Role.USER else ""
-        before = messages[:-1] if begun else messages
-        # what two different next messages have in common is certain
-        one, other = (self._template.render([*before, Message(Role.USER, begun + text)]) for text in ("a", "Z"))
-        certain = list(one.token_ids[: common_prefix(one.token_ids, other.token_ids)])
+        certain = self._certain(messages[:-1] if begun else messages, begun)
         if not certain or len(certain) >= self._backend.n_ctx:
             return 0
         slot = self._slots.choose(self._backend, certain, session, self._save_before_loss)
-        if common_prefix(slot.tokens, certain) == len(certain):
+        if slot.holds(certain) == len(certain):
             return len(certain)
         self._restore(slot, certain, session, [])
         if session and self._sessions is not None:
@@ -252,6 +253,18 @@ class LocalEngine:
             raise GenerationError("The prompt is empty.", "Write something to continue.")
         return ids + prefix_ids
 
+    def _certain(self, before: Sequence[Message], begun: str = "") -> list[int]:
+        """Token ids that every prompt begins with whose next message, by the user, begins with `begun`."""
+        one, other = (self._template.render([*before, Message(Role.USER, begun + text)]) for text in ("a", "Z"))
+        return list(one.token_ids[: common_prefix(one.token_ids, other.token_ids)])
+
+    def _never_forgotten(self, request: Request, prompt: list[int]) -> int:
+        """Tokens of the prompt that a shift of the window leaves alone: those of the system prompt."""
+        if request.prompt is not None:
+            return int(self._vocab.add_bos)
+        head = list(itertools.takewhile(lambda message: message.role is Role.SYSTEM, request.messages))
+        return common_prefix(self._certain(head), prompt)
+
     def _make_matcher(self, request: Request, prefix_ids: list[int], notes: list[str]) -> Matcher | None:
         if request.constraint is None:
             return None
@@ -297,7 +310,7 @@ class LocalEngine:
             if saved is None:
                 return
             useful = common_prefix(saved.tokens, prompt)
-            if useful <= common_prefix(slot.tokens, prompt) or len(saved.tokens) > self._backend.n_ctx:
+            if useful <= slot.holds(prompt) or len(saved.tokens) > self._backend.n_ctx:
                 return
             state = self._sessions.read_state(saved)
             slot.tokens = []  # what it held is replaced

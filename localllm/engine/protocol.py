@@ -116,7 +116,7 @@ class Request:
     prompt: str | None = None
     """A raw prompt instead of `messages`; special tokens in it are parsed."""
     max_tokens: int = 0
-    """0 means until the context window is full."""
+    """0 means until the context window is full, or was filled eight times where it shifts."""
     sampling: Sampling = field(default_factory=Sampling)
     stop: tuple[str, ...] = ()
     """The answer ends before any of these strings; they are never shown."""
@@ -128,6 +128,9 @@ class Request:
     corpus: tuple[str, ...] = ()
     """Texts that the answer may copy from, for the n-gram drafter; the prompt itself always counts."""
     speculation: Literal["auto", "none"] = "auto"
+    when_full: Literal["stop", "shift"] = "stop"
+    """What a full context window does: ``stop`` ends the answer with the reason ``length``; ``shift`` forgets the first
+    half of what stands behind the system prompt and goes on, which a note says and `Stats.forgotten_tokens` counts."""
     session: str = ""
     """Names the chat whose KV state may be saved and restored; empty saves nothing."""
 

@@ -226,6 +226,17 @@ class Context:
         """Let `target` share the cached positions of `source`; nothing is copied."""
         C.llama_memory_seq_cp(self._memory, source, target, start, end)
 
+    def seq_shift(self, seq: int, start: int, end: int) -> bool:
+        """Forget positions from `start` up to `end` and move those behind them down; False where that can't be done.
+
+        The keys that move are turned to their new positions by the next evaluation. Cells that another sequence holds
+        too would move for both.
+        """
+        if self.model.recurrent or not C.llama_memory_can_shift(self._memory) or not self.seq_rm(seq, start, end):
+            return False
+        C.llama_memory_seq_add(self._memory, seq, end, -1, start - end)
+        return True
+
     def n_past(self, seq: int) -> int:
         """Positions of a sequence that are in the cache."""
         return int(C.llama_memory_seq_pos_max(self._memory, seq)) + 1

@@ -268,7 +268,7 @@ class Asking(ModelNews):
             self.say(f"An answer in another chat is ready ({finished.reason.value}).")
             return
         stats = finished.stats
-        self.status.set(stats=stats, context_used=stats.prompt_tokens + stats.completion_tokens)
+        self.status.set(stats=stats, context_used=stats.window_tokens)
         await self._show_stored(turn)
 
     async def _failed(self, turn: Turn, error: BaseException, shown: bool) -> None:

@@ -229,8 +229,7 @@ class ChatBase(Screen[None]):
             await self._welcome()
         last = next((m for m in reversed(messages) if m.stats is not None), None)
         if last is not None and last.stats is not None:
-            used = last.stats.prompt_tokens + last.stats.completion_tokens
-            self.status.set(stats=last.stats, context_used=used)
+            self.status.set(stats=last.stats, context_used=last.stats.window_tokens)
         await self.show_sources(next((m for m in reversed(messages) if m.role is Role.ASSISTANT), None))
         if message_id is not None and (view := self.transcript.view_of(message_id)) is not None:
             self.set_focus(view, scroll_visible=False)
