@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -26,16 +25,12 @@ from bench.data import read
 from bench.retrieval import EMBEDDER, BenchEmbedder, build, measured, stem_of
 from localllm.engine.embed import LlamaEmbedder
 from localllm.engine.local import LocalEngine
-from localllm.engine.protocol import EngineSpec, Request, Sampling, TokenEvent
-from localllm.events import Message, Role
-from localllm.rag.answer import GroundedQuestion, ground
-from localllm.rag.evaluate import Refusals, precision_recall
-from localllm.rag.grounding import check
+from localllm.engine.protocol import EngineSpec
+from localllm.rag.answer_scores import score_answers
+from localllm.rag.evaluate import Question, Refusals
 from localllm.rag.index import Library
 from localllm.rag.nearness import Nearness
-from localllm.rag.quotes import folded
 from localllm.rag.search import search
-from localllm.rag.sentences import sentence_spans
 from localllm.rag.thresholds import Thresholds, calibrate, relevance, thresholds_of
 
 MODEL = Path(__file__).parent.parent / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -48,6 +43,7 @@ class Row:
     gold: tuple[str, ...]
     """Sentences that answer it, where annotators marked some."""
     answerable: bool
+    file: str
     relevance: float = 0.0
     cosine: float = 0.0
     """Of the nearest passage or sentence."""
@@ -60,21 +56,18 @@ class Row:
 
 
 def rows_of(data: Path) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for kind in ("answerable", "unanswerable"):
         for item in read(data / "clapnq" / f"{kind}.jsonl.gz"):
             gold = tuple(item["output"][0]["selected_sentences"]) if kind == "answerable" else ()
             passage = item["passages"][0]
-            rows.append(Row(item["input"], f"# {passage['title']}\n\n{passage['text']}\n", gold, kind == "answerable"))
+            text = f"# {passage['title']}\n\n{passage['text']}\n"
+            rows.append(Row(item["input"], text, gold, kind == "answerable", f"{len(rows):03}.md"))
     return rows
 
 
 def scored(rows: Sequence[Row], refused: Sequence[bool]) -> Refusals:
-    pairs = [(r.answerable, x) for r, x in zip(rows, refused, strict=True)]
-    return Refusals(
-        sum(a for a, _ in pairs), sum(not a for a, _ in pairs), sum(x and not a for a, x in pairs),
-        sum(x and a for a, x in pairs),
-    )  # fmt: skip
+    return Refusals.of([r.answerable for r in rows], refused)
 
 
 def show(name: str, r: Refusals) -> dict[str, float]:
@@ -115,67 +108,35 @@ def _threshold(rows: tuple[Row, ...], signal: str) -> float:
     return _known[key]
 
 
-def answer(engine: LocalEngine, grounded: GroundedQuestion, max_tokens: int) -> str:
-    messages = (Message(Role.SYSTEM, grounded.system), Message(Role.USER, grounded.question))
-    request = Request(
-        messages, max_tokens=max_tokens, sampling=Sampling(temperature=0.0), constraint=grounded.constraint,
-        corpus=tuple(p.text for p in grounded.passages),
-    )  # fmt: skip
-    return "".join(e.text for e in engine.stream(request) if isinstance(e, TokenEvent))
-
-
-def plain(sentence: str) -> str:
-    return re.sub(r"\W+", " ", folded(sentence)[0]).strip()
-
-
 def answers(
     library: Library, rows: Sequence[Row], engine: LocalEngine, embedder: LlamaEmbedder | None, extractive: bool
 ) -> dict[str, Any]:
     """Both stages on every row: what is refused, and what the answers cite."""
-    refused, precisions, recalls = [], [], []
-    invented = quoted = sentences = unsupported = 0
+    questions = [Question(r.text, (r.file,) if r.answerable else (), r.gold) for r in rows]
     started = time.perf_counter()
-    for row in rows:
-        grounded = ground(library, row.text, embedder=embedder, count_tokens=engine.count_tokens, extractive=extractive)
-        if grounded.refusal:
-            refused.append(True)
-            continue
-        made = grounded.check(answer(engine, grounded, 24 if extractive else 96))
-        refused.append(made.refused)
-        texts = [p.text for p in grounded.passages]
-        if extractive:
-            for line in made.text.splitlines():  # one chosen sentence each
-                sentences += 1
-                words = plain(re.sub(r" ?\[\d+\]$", "", line))
-                unsupported += not any(words in plain(t) for t in texts)
-        elif not made.refused:
-            checked = check(made.text, grounded.passages, question=row.text, embedder=embedder)
-            sentences += checked.n_sentences
-            unsupported += checked.n_sentences - checked.n_supported
-            quoted += len(checked.quotes)
-            invented += sum(q.n is None for q in checked.quotes)
-        if row.gold and not made.refused:
-            cited = [plain(s) for c in made.citations for s in _sentences(c.quote)]
-            p, r = precision_recall(cited, [plain(g) for g in row.gold])
-            precisions.append(p)
-            recalls.append(r)
+
+    def report(done: int) -> None:
+        if done % 20 == 0:
+            print(f"  {done} of {len(rows)}, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+
+    found = score_answers(
+        library, questions, engine, embedder=embedder, extractive=extractive, max_tokens=96, report=report
+    )
     name = "extract" if extractive else "generate"
-    result: dict[str, Any] = {"refusals": show(f"{name}: before and after the model", scored(rows, refused))}
-    result["citation_precision"], result["citation_recall"] = measured(precisions), measured(recalls)
+    result: dict[str, Any] = {"refusals": show(f"{name}: before and after the model", found.refusals)}
+    if found.precisions:
+        result["citation_precision"], result["citation_recall"] = measured(found.precisions), measured(found.recalls)
     result |= {
-        "sentences": sentences, "not_in_passages": unsupported, "quotes": quoted, "invented_quotes": invented,
-        "seconds_per_question": (time.perf_counter() - started) / len(rows),
+        "sentences": found.sentences, "not_in_passages": found.unsupported, "quotes": found.quotes,
+        "invented_quotes": found.invented_quotes, "seconds_per_question": (time.perf_counter() - started) / len(rows),
     }  # fmt: skip
     print(
-        f"  {name}: citation precision {result['citation_precision']['mean']:.3f}, recall"
-        f" {result['citation_recall']['mean']:.3f}; {sentences} sentences, {unsupported} without support;"
-        f" {quoted} quotes, {invented} invented; {result['seconds_per_question']:.2f} s a question", flush=True,
-    )  # fmt: skip
+        f"  {name}: citation precision {found.citation_precision:.3f}, recall {found.citation_recall:.3f} over"
+        f" {len(found.precisions)} answers; {found.sentences} sentences, {found.unsupported} without support;"
+        f" {found.quotes} quotes, {found.invented_quotes} invented; {result['seconds_per_question']:.2f} s a question",
+        flush=True,
+    )
     return result
-
-
-def _sentences(text: str) -> list[str]:
-    return [text[a:b] for a, b in sentence_spans(text)]
 
 
 def calibration(data: Path, work: Path, embedder: LlamaEmbedder) -> tuple[float, float]:
@@ -213,6 +174,7 @@ def main() -> None:
     parser.add_argument("--gate-only", action="store_true", help="no model: refusals before generation alone")
     parser.add_argument("--extract", type=int, default=150, help="questions of each kind to answer by choosing")
     parser.add_argument("--generate", type=int, default=40, help="questions of each kind to answer in free text")
+    parser.add_argument("--threads", type=int, default=0, help="of the model; 0 takes all cores")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if not options.data:
@@ -222,20 +184,20 @@ def main() -> None:
         calibration(Path(options.data), options.work, embedder)
         return
     rows = rows_of(Path(options.data))
-    library = build(options.work, "clapnq", ((f"{i:03}.md", r.passage) for i, r in enumerate(rows)), embedder)
+    library = build(options.work, "clapnq", ((r.file, r.passage) for r in rows), embedder)
     found = [
         (Nearness(r.text, embedder).of(search(library, r.text, embedder, 5)), search(library, r.text, None, 5))
         for r in rows
     ]
     rows = [
-        Row(r.text, r.passage, r.gold, r.answerable, relevance(f), f.best_cosine or 0.0, by_words.best_coverage)
+        replace(r, relevance=relevance(f), cosine=f.best_cosine or 0.0, coverage=by_words.best_coverage)
         for r, (f, by_words) in zip(rows, found, strict=True)
     ]
     print(f"ClapNQ: {sum(r.answerable for r in rows)} answerable questions, {sum(not r.answerable for r in rows)} not")
     print("(published on another set, MTRAG ClapNQ, with a 30B model: haiku.rag, refusal precision 0.33, recall 0.44)")
     results: dict[str, Any] = {"before the model": refusals(rows, thresholds_of(library))}
     if not options.gate_only:
-        engine = LocalEngine(EngineSpec(options.model, n_ctx=4096))
+        engine = LocalEngine(EngineSpec(options.model, n_ctx=4096, n_threads=options.threads))
         for name, n in (("extract", options.extract), ("generate", options.generate)):
             some = [r for kind in (True, False) for r in [r for r in rows if r.answerable == kind][:n]]
             if some:

@@ -27,21 +27,26 @@ from tests.libraries import HANDBOOK, make_library
 
 def test_questions_are_read_from_csv_and_jsonl(tmp_path: Path) -> None:
     table = tmp_path / "q.csv"
-    table.write_text('question,expected\nWhen?,pump.md\n"Who, then?",a.md; b.md\nNothing?,\n', "utf-8")
+    table.write_text(
+        'question,expected,sentences\nWhen?,pump.md,At noon. | At night.\n"Who, then?",a.md; b.md\nNothing?,\n', "utf-8"
+    )
     lines = tmp_path / "q.jsonl"
     lines.write_text(
-        '{"question": "When?", "expected": "pump.md"}\n\n'
+        '{"question": "When?", "expected": "pump.md", "sentences": ["At noon.", "At night."]}\n\n'
         '{"question": "Who, then?", "expected": ["a.md", "b.md"]}\n{"question": "Nothing?"}\n',
         "utf-8",
     )
-    wanted = [Question("When?", ("pump.md",)), Question("Who, then?", ("a.md", "b.md")), Question("Nothing?")]
+    wanted = [
+        Question("When?", ("pump.md",), ("At noon.", "At night.")), Question("Who, then?", ("a.md", "b.md")),
+        Question("Nothing?"),
+    ]  # fmt: skip
     assert read_questions(table) == read_questions(lines) == wanted
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [("q.jsonl", "{nope\n"), ("q.jsonl", '{"expected": "x"}\n'), ("q.csv", "frage,antwort\na,b\n"), ("q.csv", ""),
-     ("q.jsonl", '{"question": "x", "expected": [1]}')],
+     ("q.jsonl", '{"question": "x", "expected": [1]}'), ("q.jsonl", '{"question": "x", "sentences": {"a": 1}}')],
 )  # fmt: skip
 def test_a_file_without_questions_is_refused_with_its_line(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
@@ -89,6 +94,7 @@ def test_the_measures_agree_with_their_definitions() -> None:
     assert (r.precision, r.recall, r.false_refusals) == (0.75, 0.6, 0.2)
     assert r.f1 == pytest.approx(2 / 3)
     assert Refusals(0, 0, 0, 0).f1 == 0.0
+    assert Refusals.of([True, True, False, False, False], [False, True, True, True, False]) == Refusals(2, 3, 2, 1)
 
 
 @given(st.lists(st.sampled_from("abcdef"), unique=True), st.sets(st.sampled_from("abcdef"), min_size=1))

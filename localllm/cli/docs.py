@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from localllm.cli.complete import library_names
+from localllm.cli.complete import library_names, model_names
 from localllm.cli.session import Session, common_options, print_json
 from localllm.errors import InputError
 
@@ -310,39 +310,33 @@ def search(
     help="By keywords, by meaning, or both.",
 )  # fmt: skip
 @click.option("--learn", is_flag=True, help="Learn from these questions when to say 'not in your documents'.")
+@click.option("--answers", is_flag=True, help="Have the model answer too, and score refusals and citations.")
+@click.option("-m", "--model", default="", metavar="MODEL", help="The model that answers.", shell_complete=model_names)
 @library_option
 @click.pass_obj
-def evaluate(session: Session, /, file: Path, limit: int, mode: Any, learn: bool, name: str, as_json: bool) -> None:
-    """Score the search with your own questions: a CSV or JSONL FILE with columns question and expected.
+def evaluate(
+    session: Session, /, file: Path, limit: int, mode: Any, learn: bool, answers: bool, model: str, name: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Score search and answers with your own questions: a CSV or JSONL FILE with columns question and expected.
 
     Expected names the files that answer the question, by the end of their paths, several separated by ';'. Leave it
-    empty for a question that the documents do not answer.
+    empty for a question that the documents do not answer. A column sentences, separated by '|', may hold the sentences
+    that answer it: then citations are scored by sentences instead of files.
     """
-    from dataclasses import asdict
-
-    from localllm.rag.evaluate import evaluate as score
+    from localllm.cli.docs_eval import run_eval
     from localllm.rag.evaluate import read_questions
 
     questions = read_questions(file)
-    cache = session.paths.home / "cache"
-    with _library(session, name) as library, _closing(None if mode == "keyword" else _embedder(session, library)) as by:
-        report = score(library, questions, by, k=limit, mode=mode, learn=learn, cache_folder=cache)
-    if as_json:
-        print_json({"library": name, **asdict(report)})
-        return
-    click.echo(f"{report.questions:,} questions, {report.mode} search")
-    click.echo(f"the right file first: {report.hit_at_1:.3f}, among {report.k} passages: {report.hit_at_k:.3f}")
-    click.echo(f"nDCG@10: {report.ndcg_at_10:.3f}")
-    refusals = report.refusals
-    if refusals.unanswerable:
-        click.echo(f"unanswerable questions refused: {refusals.refused_rightly} of {refusals.unanswerable}")
-    click.echo(f"answerable questions refused: {refusals.refused_wrongly} of {refusals.answerable}")
-    for question in report.missed:
-        click.echo(f"missed: {_one_line(question, 100)}")
-    if report.calibrated:
-        session.say("The threshold for refusing was learned from these questions.")
-    if report.note:
-        session.say(report.note)
+    with (
+        _library(session, name) as library,
+        _closing(None if mode == "keyword" else _embedder(session, library)) as embedder,
+        _closing(_reranker(session)) as reranker,
+    ):
+        run_eval(
+            session, library, questions, embedder, reranker, limit=limit, mode=mode, learn=learn, answers=answers,
+            model=model, as_json=as_json,
+        )  # fmt: skip
 
 
 def _one_line(text: str, width: int = 240) -> str:

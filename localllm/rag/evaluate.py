@@ -1,8 +1,9 @@
 """How well a library finds and answers: the measures, and the user's own questions put to them.
 
-A question file is CSV (columns ``question``, ``expected``) or JSONL (``{"question": ..., "expected": ...}``).
-``expected`` names files by the end of their path, several separated by ``;`` or as a JSON list; empty means that the
-documents do not answer the question.
+A question file is CSV (columns ``question``, ``expected``, ``sentences``) or JSONL (``{"question": ..., "expected":
+..., "sentences": ...}``). ``expected`` names files by the end of their path, several separated by ``;`` or as a JSON
+list; empty means that the documents do not answer the question. ``sentences``, which may be left out, holds the
+sentences of the documents that answer it, separated by ``|`` or as a JSON list.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import TYPE_CHECKING
 from localllm.errors import InputError
 from localllm.rag.nearness import Nearness
 from localllm.rag.search import Mode, SearchResult, search
-from localllm.rag.thresholds import Thresholds, calibrate, keep_thresholds, relevance, thresholds_of
+from localllm.rag.thresholds import calibrate, keep_thresholds, relevance, thresholds_of
 
 if TYPE_CHECKING:
     from localllm.engine.protocol import Embedder
     from localllm.rag.index import Library
+    from localllm.rag.rerank import Reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Question:
     text: str
     expected: tuple[str, ...] = ()
     """Ends of paths; empty when the documents do not answer it."""
+    sentences: tuple[str, ...] = ()
+    """Sentences of the documents that answer it, where they are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,15 @@ class Refusals:
     def false_refusals(self) -> float:
         """Of the questions with an answer, the share that was turned away."""
         return self.refused_wrongly / self.answerable if self.answerable else 0.0
+
+    @classmethod
+    def of(cls, answerable: Sequence[bool], refused: Sequence[bool]) -> Refusals:
+        """Counted over questions: whether each has an answer, and whether it was turned away."""
+        pairs = list(zip(answerable, refused, strict=True))
+        return cls(
+            sum(has for has, _ in pairs), sum(not has for has, _ in pairs), sum(no and not has for has, no in pairs),
+            sum(no and has for has, no in pairs),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +124,22 @@ def read_questions(path: Path) -> list[Question]:
     for number, row in rows:
         if not isinstance(row, dict) or not isinstance(asked := row.get("question"), str) or not asked.strip():
             raise InputError(f"{path}, line {number}: there is no question.", "The columns are question and expected.")
-        expected = row.get("expected") or ()
-        names = expected.split(";") if isinstance(expected, str) else expected
-        if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
-            raise InputError(f"{path}, line {number}: `expected` must name files.")
-        questions.append(Question(asked.strip(), tuple(n.strip() for n in names if n.strip())))
+        try:
+            names, sentences = _several(row.get("expected"), ";"), _several(row.get("sentences"), "|")
+        except TypeError:
+            raise InputError(f"{path}, line {number}: `expected` must name files, and `sentences` be texts.") from None
+        questions.append(Question(asked.strip(), names, sentences))
     if not questions:
         raise InputError(f"{path} holds no questions.", "The columns are question and expected.")
     return questions
+
+
+def _several(value: object, separator: str) -> tuple[str, ...]:
+    """The texts of a cell or of a list, without empty ones; TypeError for anything else."""
+    texts = value.split(separator) if isinstance(value, str) else value or ()
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return tuple(text.strip() for text in texts if text.strip())
 
 
 def evaluate(
@@ -130,6 +151,7 @@ def evaluate(
     mode: Mode = "hybrid",
     learn: bool = False,
     cache_folder: Path | None = None,
+    reranker: Reranker | None = None,
 ) -> Report:
     """Put every question to the search and score what comes back.
 
@@ -142,6 +164,7 @@ def evaluate(
         learn: Store the refusal threshold that suits these questions with the library. The scores of the report are
             then those of the old threshold, so that nothing is scored on what it was learned from.
         cache_folder: See `search`.
+        reranker: See `search`.
     """
     thresholds = thresholds_of(library)
     found: list[SearchResult] = []
@@ -149,21 +172,21 @@ def evaluate(
     missed = []
     answerable = [q for q in questions if q.expected]
     for question in questions:
-        result = search(library, question.text, embedder, k, mode, cache_folder=cache_folder)
+        result = search(library, question.text, embedder, k, mode, cache_folder=cache_folder, reranker=reranker)
         if embedder is not None and result.best_cosine is not None:
             result = Nearness(question.text, embedder).of(result)
         found.append(result)
         if not question.expected:
             continue
         ranked = list(dict.fromkeys(hit.source for hit in result.hits))
-        grades = {_same(s, question.expected): 1.0 for s in ranked if _same(s, question.expected)}
-        names = [_same(s, question.expected) or s for s in ranked]
+        grades = {named_by(s, question.expected): 1.0 for s in ranked if named_by(s, question.expected)}
+        names = [named_by(s, question.expected) or s for s in ranked]
         first += hit_at(names, grades, 1)
         at_k += hit_at(names, grades, len(names))
         gain += ndcg(names, dict.fromkeys(question.expected, 1.0))
         if not grades:
             missed.append(question.text)
-    refusals = _refusals(questions, found, thresholds)
+    refusals = Refusals.of([bool(q.expected) for q in questions], [thresholds.refuses(r) for r in found])
     learned = learn and bool(answerable)
     if learned:
         yes = [r for q, r in zip(questions, found, strict=True) if q.expected]
@@ -206,15 +229,7 @@ def precision_recall(cited: Sequence[str], gold: Sequence[str]) -> tuple[float, 
     return (right / len(set(cited)) if cited else 0.0), (right / len(set(gold)) if gold else 0.0)
 
 
-def _refusals(questions: Sequence[Question], found: Sequence[SearchResult], thresholds: Thresholds) -> Refusals:
-    pairs = [(bool(q.expected), thresholds.refuses(r)) for q, r in zip(questions, found, strict=True)]
-    return Refusals(
-        sum(has for has, _ in pairs), sum(not has for has, _ in pairs), sum(no and not has for has, no in pairs),
-        sum(no and has for has, no in pairs),
-    )  # fmt: skip
-
-
-def _same(source: str, expected: Sequence[str]) -> str:
-    """The expected name that this path ends in, at a folder's border; empty when there is none."""
+def named_by(source: str, expected: Sequence[str]) -> str:
+    """The expected name that a path ends in, at a folder's border; empty when there is none."""
     path = "/" + source.replace("\\", "/").lstrip("/")
     return next((n for n in expected if path.endswith("/" + n.replace("\\", "/").lstrip("/"))), "")
