@@ -15,6 +15,7 @@ from localllm.engine.cache import Slot, Slots
 from localllm.engine.decode import MOST_WINDOWS
 from localllm.engine.local import LocalEngine
 from localllm.engine.protocol import EngineSpec, GenerationDone, Request, Sampling, TokenEvent
+from localllm.errors import ContextOverflow
 from localllm.events import FinishReason, Message, Role
 from localllm.llama.context import Context
 from localllm.llama.model import Model
@@ -177,6 +178,26 @@ def test_the_starter_writes_past_a_small_window_and_ends(tmp_path: Path) -> None
         assert engine.save_sessions() == 0, "a shifted state is not saved"
         again, _ = answer(engine, replace(request, max_tokens=24, when_full="stop"))
         assert again == short
+    finally:
+        engine.close()
+
+
+@pytest.mark.model
+def test_an_answer_longer_than_the_window_can_be_gone_on_with() -> None:
+    """So it is repaired: everything up to the broken rule stands as its prefix."""
+    need(CHAT)
+    engine = LocalEngine(EngineSpec(CHAT, n_ctx=256, n_threads=1, speculation="none"))
+    try:
+        prefix = "The dragon read a book. " * 60
+        request = Request(STORY, max_tokens=8, sampling=GREEDY, prefix=prefix)
+        with pytest.raises(ContextOverflow):
+            answer(engine, request)
+        ids, done = answer(engine, replace(request, when_full="shift"))
+        assert len(ids) == 8
+        assert done.stats.prompt_tokens < 256
+        assert "left out" in done.notes[0]
+        with pytest.raises(ContextOverflow):  # a prompt that never fitted is not cut
+            answer(engine, Request((Message(Role.USER, prefix),), when_full="shift"))
     finally:
         engine.close()
 

@@ -93,12 +93,59 @@ def test_who_only_hands_over_a_question_does_not_count_as_running(monkeypatch: p
     assert threads.running_now() == 2
 
 
-def test_a_busy_machine_is_busy_for_a_minute_and_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    for load, running, busy in ((2.0, 2, True), (2.0, 0, False), (0.1, 2, False), (2.0, None, True)):
-        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0, 0))
-        monkeypatch.setattr(threads, "running_now", lambda running=running: running)
-        assert threads.machine_is_busy() is busy
+def test_a_minute_of_work_that_is_over_does_not_slow_the_next_worker_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (16.0, 16.0, 16.0))
+    assert threads.make_governor(8).n_threads == 8
+
+
+class Spell(OtherPrograms):
+    """Two programs that want a core each until they end, on a clock of the test's own."""
+
+    def __init__(self, end: float) -> None:
+        self.now, self.end, self.last = 0.0, end, 0.0
+
+    def cores(self) -> float | None:
+        if self.now - self.last < 0.25:
+            return None
+        used = 2.0 * max(0.0, min(self.now, self.end) - min(self.last, self.end))
+        used, self.last = used / (self.now - self.last), self.now
+        return used
+
+
+@pytest.mark.parametrize("idle", [0.0, 1.5])
+def test_all_threads_are_back_half_a_second_after_a_busy_spell(idle: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    spell = Spell(end=20.0)
+    governor = ThreadGovernor(2, spell, clock=lambda: spell.now)
+
+    def write(until: float) -> None:
+        while spell.now < until:
+            spell.now += 0.03 if spell.now < spell.end else 0.006
+            governor.observe(0.01)
+
+    write(20.0)
+    assert governor.n_threads == 1
+    spell.now += idle
+    monkeypatch.setattr(threads, "running_now", lambda: 1)  # whoever asks may still be running
+    governor.look(at_rest=True)
+    write(spell.now + 0.5)
+    assert governor.n_threads == 2
+
+
+def test_a_worker_that_starts_in_a_busy_spell_is_told_by_what_others_used_meanwhile() -> None:
+    spell = Spell(end=20.0)
+    governor = ThreadGovernor(2, spell, clock=lambda: spell.now)
+    spell.now = 0.4  # the weights are read
+    governor.look()
+    assert governor.n_threads == 1
+
+
+def test_where_trying_alone_tells_the_end_of_a_long_crowd_is_seen_at_once() -> None:
+    governor = ThreadGovernor(2)
+    run(governor, QUIET, 50)
+    run(governor, CROWDED, 3000)
+    assert governor.n_threads == 1
+    run(governor, QUIET, 12)
+    assert governor.n_threads == 2
 
 
 def test_our_own_work_is_not_that_of_others() -> None:

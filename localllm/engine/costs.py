@@ -22,6 +22,8 @@ _CLIP = 0.7
 """Largest step of one observation in log seconds: a hiccup of the machine moves an estimate by at most a part of it."""
 _SETTLED = 12
 """Observations after which a size that gets slower speaks for the machine, and no longer for its own bad estimate."""
+_CROWD = 1.5
+"""Plain steps that got this much quicker than they were when the others were measured say that a crowd has left."""
 _OPTIMISM = 0.15
 _LEAST = 0.95
 """No batch is cheaper than this share of a plain step, whatever a disturbed measurement says."""
@@ -194,6 +196,8 @@ class _Curve:
 
     def __init__(self, max_batch: int, knots: dict[int, float]) -> None:
         self.knots = knots
+        self._base = dict(knots)
+        """What was measured together, so that the ratios are right whatever else ran meanwhile."""
         self.row = [0.0] * (max_batch + 1)
         self._sizes = sorted(knots)
         self.observed: dict[int, int] = {}
@@ -205,7 +209,7 @@ class _Curve:
         self._refill(1, max_batch)
 
     def set(self, n: int, seconds: float, count: int = 1) -> None:
-        self.knots[n] = seconds
+        self.knots[n] = self._base[n] = seconds
         self._counts[n] = count
         self._sizes = sorted(self.knots)
         self._refill(1, len(self.row) - 1)
@@ -232,7 +236,9 @@ class _Curve:
         self.knots[n] = expected * math.exp(move)
         if count >= _SETTLED:
             self._drift += move
-        if abs(self._drift) > 0.02:
+        if n == 1 and _CROWD * self.knots[1] < self._base.get(1, 0.0):
+            self._leave_crowd()
+        elif abs(self._drift) > 0.02:
             self._follow(n)
             self._refill(1, len(self.row) - 1)
         else:
@@ -240,6 +246,16 @@ class _Curve:
             low = self._sizes[i - 1] if i else 0
             last_two = i >= len(self._sizes) - 2  # the slope beyond the largest size hangs on these
             self._refill(low + 1, len(self.row) - 1 if last_two else self._sizes[i + 1])
+
+    def _leave_crowd(self) -> None:
+        """The table was measured beside other programs: sizes that were not measured of late keep their ratio."""
+        base, plain = self._base, self.knots[1]
+        for n, seconds in base.items():
+            if self._ticks - self._last.get(n, -_FRESH) >= _FRESH:
+                self.knots[n] = seconds * plain / base[1]
+        self._base = dict(self.knots)
+        self._drift = 0.0
+        self._refill(1, len(self.row) - 1)
 
     def _follow(self, n: int) -> None:
         """Sizes that were not measured of late share half of the drift of the one that was."""

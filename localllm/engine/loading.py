@@ -92,6 +92,8 @@ def load_model(spec: EngineSpec, plan: Plan, on_progress: Progress | None = None
             on_progress(0.95 * fraction)
         return True
 
+    adaptive = not spec.n_threads and plan.n_threads > 1
+    governor = make_governor(plan.n_threads) if adaptive else None
     model = Model(
         spec.model,
         n_gpu_layers=spec.gpu_layers,
@@ -101,12 +103,13 @@ def load_model(spec: EngineSpec, plan: Plan, on_progress: Progress | None = None
         on_progress=report,
     )
     try:
-        adaptive = not spec.n_threads and plan.n_threads > 1
+        if governor is not None:
+            governor.look()  # at what other programs used while the weights were read
         backend = LlamaBackend(
             model,
             n_ctx=plan.n_ctx,
             n_seq=spec.n_seq,
-            governor=make_governor(plan.n_threads) if adaptive else None,
+            governor=governor,
             n_batch=min(spec.n_batch, plan.n_ctx),
             n_outputs_max=1 + MAX_DRAFT,
             n_threads=plan.n_threads,

@@ -100,8 +100,11 @@ class LocalEngine:
         self._backend.look_around()
         prefix_ids = self._answers.ids_of_prefix(request.prefix) if request.prefix else []
         prompt = self._prompt_ids(request, prefix_ids)
-        n_keep = self._never_forgotten(request, prompt) if request.when_full == "shift" else 0
         notes: list[str] = []
+        n_keep = 0
+        if request.when_full == "shift":
+            n_keep = self._never_forgotten(request, prompt)
+            self._shorten(prompt, n_keep, len(prefix_ids), notes)
         slot = self._slots.choose(self._backend, prompt, request.session, self._save_before_loss)
         self._restore(slot, prompt, request.session, notes)
         if self._model.recurrent and self.spec.draft is not None and request.speculation == "auto":
@@ -264,6 +267,14 @@ class LocalEngine:
             return int(self._vocab.add_bos)
         head = list(itertools.takewhile(lambda message: message.role is Role.SYSTEM, request.messages))
         return common_prefix(self._certain(head), prompt)
+
+    def _shorten(self, prompt: list[int], n_keep: int, n_prefix: int, notes: list[str]) -> None:
+        """An answer that filled the window and is gone on with fits it again: its prompt loses what a shift would."""
+        before = len(prompt)
+        while len(prompt) >= self._backend.n_ctx and (n := (len(prompt) - n_keep) // 2) and n_prefix:
+            del prompt[n_keep : n_keep + n]
+        if len(prompt) < before:
+            notes.append(f"The window was full: {before - len(prompt):,} tokens of prompt and answer were left out.")
 
     def _make_matcher(self, request: Request, prefix_ids: list[int], notes: list[str]) -> Matcher | None:
         if request.constraint is None:

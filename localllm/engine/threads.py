@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _SLOW = 1.5
-"""A step that takes this much longer than expected counts as slow."""
+"""A step that takes this much longer than expected counts as slow; one this much quicker says that a crowd has left."""
 _TRIAL = 4
 """Steps per trial of another thread count."""
 _LOOK = 0.25
@@ -70,18 +70,6 @@ def processor_name() -> str:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def machine_is_busy() -> bool:
-    """Whether half of the cores were busy over the last minute and are now; False where the system does not say."""
-    half = max(1.0, 0.5 * (os.cpu_count() or 1))
-    try:
-        if os.getloadavg()[0] < half:
-            return False
-    except (OSError, AttributeError):
-        return False
-    running = running_now()
-    return running is None or running >= half
 
 
 def running_now() -> int | None:
@@ -174,6 +162,7 @@ class ThreadGovernor:
         self._expected = float("inf")
         self._before = 0.0
         self._old = 0  # the count before the trial that is going on, 0 for none
+        self._crowded = 0.0  # seconds of a step when fewer threads were chosen, 0 for never
         self._wait = 8
         self._interval = 32
 
@@ -219,9 +208,13 @@ class ThreadGovernor:
             return self._end_trial(kept=statistics.median(self._recent) < 0.9 * self._before)
         self._expected = min(self._expected * 1.001, seconds)  # it creeps up, as the context grows
         self._wait -= 1
-        if self._wait > 0 or len(self._recent) < _TRIAL:
+        if len(self._recent) < _TRIAL:
             return False
         median = statistics.median(self._recent)
+        if _SLOW * median < self._crowded:  # never mind how long ago more threads were tried in vain
+            self._wait, self._interval, self._crowded = 0, 32, 0.0
+        if self._wait > 0:
+            return False
         if median > _SLOW * self._expected and self.n_threads > 1:
             return self._try(self.n_threads // 2, median)
         if self.n_threads < self._most:
@@ -238,6 +231,7 @@ class ThreadGovernor:
         self._wait = self._interval
         if kept:
             self._expected = statistics.median(self._recent)
+            self._crowded = self._expected if self.n_threads < self._old else 0.0
         else:
             self.n_threads = self._old
         self._old = 0
@@ -246,9 +240,6 @@ class ThreadGovernor:
 
 
 def make_governor(n_threads: int) -> ThreadGovernor:
-    """A governor for this system; on a machine that is busy now it starts with half of the threads."""
+    """A governor for this system, which measures what other programs use from now on."""
     others = OtherPrograms()
-    governor = ThreadGovernor(n_threads, others if others.works else None)
-    if machine_is_busy():
-        governor.n_threads = max(1, n_threads // 2)
-    return governor
+    return ThreadGovernor(n_threads, others if others.works else None)
