@@ -80,3 +80,16 @@ def test_an_open_string_knows_whether_a_sentence_ended() -> None:
     assert position.sentence_ended
     position.feed(b" The")
     assert not position.sentence_ended
+
+
+@given(value=values, step=st.integers(1, 11))
+def test_a_piece_read_at_once_is_read_as_its_bytes_are(value: Any, step: int) -> None:
+    data = json.dumps(["Ends. ", "b\\c, ", value], ensure_ascii=False).encode()
+    whole, single = JsonPosition(), JsonPosition()
+    for at in range(0, len(data), step):
+        piece = data[at : at + step]
+        whole.feed(piece)
+        for byte in piece:
+            single.feed(bytes([byte]))
+        assert [o.kind for o in whole.open] == [o.kind for o in single.open]
+        assert (whole.sentence_ended, whole._escaped) == (single.sentence_ended, single._escaped)

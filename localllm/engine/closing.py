@@ -74,7 +74,9 @@ def _text_rank(piece: bytes) -> tuple[int, int]:
     return (9, 0) if not piece or not piece.isascii() else (2, len(piece))
 
 
-def shortest_closing(raw: Any, closing_order: ClosingOrder, limit: int, json: bool) -> list[int] | None:
+def shortest_closing(
+    raw: Any, closing_order: ClosingOrder, limit: int, json: bool, known: Sequence[int] = ()
+) -> list[int] | None:
     """Tokens from the matcher's position to a position where it accepts; None when none was found in `limit`.
 
     A greedy walk first; where it runs out, a beam search of bounded work. `raw` is not changed.
@@ -84,13 +86,17 @@ def shortest_closing(raw: Any, closing_order: ClosingOrder, limit: int, json: bo
         closing_order: The vocabulary's tokens, best first.
         limit: Tokens at most.
         json: Free text is the inside of a JSON string, so that a quote ends it.
+        known: A way out from near by, with the end token: where the walk can go on along it, or from its second token
+            on, it does.
     """
     if raw.is_accepting():
         return []
-    return _walk(raw.deep_copy(), closing_order, limit, json) or _beam(raw, closing_order, limit, json)
+    return _walk(raw.deep_copy(), closing_order, limit, json, known) or _beam(raw, closing_order, limit, json)
 
 
-def _walk(matcher: Any, closing_order: ClosingOrder, limit: int, json: bool) -> list[int] | None:
+def _walk(
+    matcher: Any, closing_order: ClosingOrder, limit: int, json: bool, known: Sequence[int] = ()
+) -> list[int] | None:
     path: list[int] = []
     quoted = False
     while len(path) < limit:
@@ -102,6 +108,10 @@ def _walk(matcher: Any, closing_order: ClosingOrder, limit: int, json: bool) -> 
         path += tokens
         if matcher.is_accepting():
             return path if len(path) <= limit else None
+        for rest in (list(known), list(known[1:])):
+            if len(rest) > 1 and matcher.validate_tokens(rest) == len(rest):
+                path += rest[:-1]
+                return path if len(path) <= limit else None
     return None
 
 

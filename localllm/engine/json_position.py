@@ -32,13 +32,21 @@ class JsonPosition:
 
     def feed(self, piece: bytes) -> None:
         """The next token of the text."""
-        for byte in piece:
-            self._feed(byte)
+        if self.in_string and not self._escaped and b'"' not in piece and b"\\" not in piece:
+            self.sentence_ended = piece[-1:] in (b".", b"!", b"?") if piece else self.sentence_ended
+        else:
+            for byte in piece:
+                self._feed(byte)
         self.n_tokens += 1
+
+    @property
+    def in_string(self) -> bool:
+        """A string is open."""
+        return bool(self.open) and self.open[-1].kind == '"'
 
     def _feed(self, byte: int) -> None:
         char = chr(byte)
-        if self.open and self.open[-1].kind == '"':
+        if self.in_string:
             self.sentence_ended = byte in _ENDS_SENTENCE and not self._escaped
             if self._escaped:
                 self._escaped = False
@@ -58,6 +66,8 @@ class JsonPosition:
 
     def ends_string(self, piece: bytes) -> bool:
         """Whether a token ends the string that is open."""
+        if b'"' not in piece:
+            return False
         escaped = self._escaped
         for byte in piece:
             if not escaped and byte == 0x22:
@@ -70,8 +80,10 @@ class JsonPosition:
 
         The index is -1 where there is none; the depth is 0 where the token itself opened what the comma is in.
         """
+        if b"," not in piece:
+            return -1, 0
         depth, opened = len(self.open), 0
-        in_string, escaped = bool(self.open) and self.open[-1].kind == '"', self._escaped
+        in_string, escaped = self.in_string, self._escaped
         for i, byte in enumerate(piece):
             if in_string:
                 in_string = escaped or byte != 0x22

@@ -74,6 +74,8 @@ class GrammarMatcher:
             ahead = self._ending[: len(tokens)]
             return next((i for i, (a, b) in enumerate(zip(ahead, tokens, strict=False)) if a != b), len(ahead))
         legal = int(self._raw.validate_tokens(list(tokens)))
+        if legal == len(tokens):
+            return legal
         self._check()
         wishes_to_end = legal == 0 and len(tokens) == 1 and tokens[0] in self.vocabulary.end_tokens
         if self._closers and wishes_to_end and self._committed >= self._wish_again:
@@ -137,12 +139,8 @@ class GrammarMatcher:
         return only
 
     def forced(self) -> list[int]:
-        """Tokens that must come next, possibly none."""
-        if self._ending:
-            return list(self._ending)
-        tokens: list[int] = self._raw.compute_ff_tokens()
-        self._check()
-        return tokens
+        """Tokens that must come next, possibly none; a limit that was exceeded shows at the token after."""
+        return list(self._ending) if self._ending else self._raw.compute_ff_tokens()
 
     @property
     def accepting(self) -> bool:
@@ -179,7 +177,10 @@ class GrammarMatcher:
             rest = self._ending[1:] if self._ending[0] == token else None
             return rest if rest is not None and len(rest) <= limit else None
         way = [] if self.accepting else self._known_way()
-        found = None if way is None else self._rest_of(way, self.vocabulary.bytes_of((token,)), (token,))
+        if way and self._stays_in_string(token) and self._raw.validate_tokens([token, way[0]]) == 2:
+            found: list[int] | None = way  # the string may end behind the token as well: what follows is the same
+        else:
+            found = None if way is None else self._rest_of(way, self.vocabulary.bytes_of((token,)), (token,))
         if found is None:
             copy = self._raw.deep_copy()
             if not copy.consume_tokens([token]):
@@ -194,6 +195,13 @@ class GrammarMatcher:
         """The token that stands for these bytes alone, if there is one."""
         ids = self.vocabulary.ids_of(text)
         return ids[0] if len(ids) == 1 else None
+
+    def _stays_in_string(self, token: int) -> bool:
+        """Whether the way out ends the JSON string that is open, and the token does not."""
+        if self.position is None or not self.position.in_string or self._way is None:
+            return False
+        ends = self.vocabulary.bytes_of(self._way[:1]).startswith(b'"')
+        return ends and not self.position.ends_string(self.vocabulary.bytes_of((token,)))
 
     def _known_way(self) -> list[int] | None:
         """The way out that was found before, as far as it is still to go; None where it leads nowhere any more."""
@@ -228,7 +236,8 @@ class GrammarMatcher:
 
     def _search(self, raw: Any, limit: int) -> list[int] | None:
         found = self._by_closers(raw, limit) if self._closers else None
-        return found or shortest_closing(raw, self.vocabulary.closing_order, limit, self._json)
+        known = [*self._way, self._end] if self._json and self._way else ()
+        return found or shortest_closing(raw, self.vocabulary.closing_order, limit, self._json, known)
 
     def _by_closers(self, raw: Any, limit: int) -> list[int] | None:
         """The end that the closers lead to: as few of them as do, the last ones first."""
