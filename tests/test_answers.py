@@ -95,6 +95,22 @@ def test_passages_stay_within_the_budget_and_are_the_documents_own_words(tmp_pat
     assert all(b <= c + 60 for (_, b), (c, _) in itertools.pairwise(spans))
 
 
+def test_a_passage_grows_by_its_neighbours_while_the_budget_lasts(tmp_path: Path) -> None:
+    about = ["seal", "bearing", "valve", "hose", "motor"]
+    text = "\n\n".join(f"This part speaks of the {name}, at some length and in detail. " * 11 for name in about)
+    library = make_library(tmp_path / "l.db", {"long.txt": text})
+    (hit,) = search(library, "valve", k=1).hits
+    chunks = library.chunks_of(hit.document_id)
+    assert len(chunks) == 5
+    grown = {budget: fitted_passages(library, [hit], budget, words)[0] for budget in (200, 320, 450)}
+    assert (grown[200].start, grown[200].end) == (hit.start, hit.end)
+    assert (grown[320].start, grown[320].end) == (chunks[hit.ord].start, chunks[hit.ord + 1].end)
+    assert (grown[450].start, grown[450].end) == (chunks[hit.ord - 1].start, chunks[hit.ord + 1].end)
+    both = search(library, "valve hose", k=2).hits
+    joined = fitted_passages(library, both, 320, words)
+    assert len(joined) == 1 and "valve" in joined[0].text and "hose" in joined[0].text
+
+
 def test_a_guard_sees_the_passages_first(tmp_path: Path) -> None:
     library = make_library(tmp_path / "l.db", HANDBOOK)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from localllm.rag.chunks import TARGET_WORDS, Chunker
+from localllm.rag.readers import code
 from localllm.rag.rows import Heading, Layout, TextMap, embedded_text
 from tests.fakes import FakeEmbedder
 
@@ -60,6 +62,19 @@ def test_code_does_not_overlap_and_is_cut_between_lines() -> None:
     for before, after in itertools.pairwise(chunks):
         assert before.end < after.start
         assert text[after.start - 1] == "\n"
+
+
+def test_code_is_cut_at_its_definitions_and_a_chunk_names_the_one_it_is_of(tmp_path: Path) -> None:
+    body = "".join(f"    total = total + measure({i})\n" for i in range(40))
+    path = tmp_path / "pump.py"
+    path.write_text("import math\n\n\n" + "".join(f"def part_{i}(total):\n{body}\n\n" for i in range(4)))
+    extract = code.read(path)
+    chunks = Chunker().cut(TextMap(extract.text, extract.layout))
+    for i in range(4):
+        assert sum(extract.text[c.start : c.end].count(f"def part_{i}(") for c in chunks) == 1
+        first = next(c for c in chunks if f"def part_{i}(" in extract.text[c.start : c.end])
+        assert extract.text[first.start : first.end].startswith(f"def part_{i}(")
+        assert sum(c.heading == f"def part_{i}" for c in chunks) >= 2
 
 
 def document(*sections: tuple[int, str, int]) -> TextMap:

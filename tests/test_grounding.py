@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localllm.events import Passage, SupportState
-from localllm.rag.grounding import check, facts_in
+from localllm.rag.grounding import check, facts_in, quote_remarks
 from localllm.rag.quotes import find_quote, folded, quotes_in
 from localllm.rag.sentences import sentence_spans
 
@@ -122,6 +122,16 @@ def test_a_near_quote_shows_what_differs() -> None:
     )
     assert match.state is SupportState.NEAR
     assert "[-after-]" in match.diff
+
+
+def test_the_reader_is_told_what_a_quote_changes_and_which_is_nowhere() -> None:
+    source = "Replace the worn seal every 400 hours of operation and write the date into the log."
+    near = "replace the old seal every 400 hours of operation and write the date into the log"
+    answer = f'It says "{near}" [1]. It says "paint the whole pump bright red" [1]. It says "every 400 hours" [1].'
+    remarks = quote_remarks(check(answer, (passage(1, source),)))
+    assert len(remarks) == 2
+    assert "passage 1" in remarks[0] and "replace the [-old-] {+worn+} seal every" in remarks[0]
+    assert remarks[1] == "The quote “paint the whole pump bright red” stands in no passage."
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,12 @@ def test_first_on_both_sides_is_first(a: dict[int, float]) -> None:
 def test_unknown_cosines_count_as_the_lowest() -> None:
     assert stretch({1: 0.5, 2: math.nan, 3: 0.1}) == {1: 1.0, 2: 0.0, 3: 0.0}
     assert stretch({1: 0.5}) == {1: 1.0}
+
+
+def test_letters_are_found_however_they_are_composed_and_offsets_stay_those_of_the_file(tmp_path: Path) -> None:
+    decomposed = "Das Cafe\u0301 am Fluss o\u0308ffnet um acht. Die Kasse ist links."
+    library = make_library(tmp_path / "l.db", {"cafe.txt": decomposed, "other.txt": "Der Fluss ist lang."})
+    for query in ("café öffnet", "cafe\u0301 o\u0308ffnet"):
+        (hit,) = search(library, query, k=1).hits
+        assert hit.source.endswith("cafe.txt")
+        assert decomposed[hit.start : hit.end] == hit.text  # not one character was composed

@@ -174,7 +174,8 @@ def status(session: Session, /, name: str, as_json: bool) -> None:
         click.echo(f"It follows no folder: `localllm docs add FOLDER -d {quote(name)}` adds one")
     left_out = counts["skipped"] + counts["error"] + counts["pending"]
     if left_out:
-        click.echo(f"{left_out:,} files have no text here: `localllm docs list --skipped` says why")
+        files = "1 file has" if left_out == 1 else f"{left_out:,} files have"
+        click.echo(f"{files} no text here: `localllm docs list --skipped` says why")
     if pid:
         click.echo(f"Process {pid} is indexing now")
 

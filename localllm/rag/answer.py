@@ -18,7 +18,7 @@ from localllm.errors import LibraryNotFound
 from localllm.events import Message, Passage, Role
 from localllm.rag import extract, prompting
 from localllm.rag.grounded import Grounded
-from localllm.rag.grounding import check
+from localllm.rag.grounding import check, quote_remarks
 from localllm.rag.nearness import Nearness
 from localllm.rag.passages import fitted_passages, whole_documents
 from localllm.rag.rerank import Reranker
@@ -82,6 +82,7 @@ class GroundedQuestion:
         notes = (
             [f"{found.dropped_marks} marks of passages that do not exist were removed."] if found.dropped_marks else []
         )
+        notes += quote_remarks(found)
         return Grounded(found.text, found.citations, found.unsupported, notes=tuple(notes))
 
 

@@ -154,6 +154,18 @@ def check(
     return Grounding(text, tuple(citations), tuple(unsupported), quotes, n_sentences, n_supported, dropped)
 
 
+def quote_remarks(found: Grounding) -> list[str]:
+    """What the reader should know of quotations that do not stand in the passages as they are quoted."""
+    remarks = []
+    for quote in found.quotes:
+        text = " ".join(found.text[quote.span.start : quote.span.end].split())
+        if quote.n is None:
+            remarks.append(f"The quote “{text}” stands in no passage.")
+        elif quote.match.state == SupportState.NEAR:
+            remarks.append(f"A quote differs from passage {quote.n}, [-quoted-]{{+there+}}: “{quote.match.diff}”.")
+    return remarks
+
+
 class _Source:
     """A passage, cut into sentences once."""
 
