@@ -148,7 +148,7 @@ def test_rules_that_leave_no_text_together_are_not_enforced_in_silence() -> None
 def test_a_text_is_not_padded_with_white_space_unless_a_rule_asks_for_it() -> None:
     book = Rulebook.parse('[[rule]]\ntype="words"\nmax=4')
     spec = book.compiled().constraint
-    assert spec is not None and spec.caps_words
+    assert spec is not None and spec.most_words == 4
     assert by_grammar(spec, "One\n\n \ntwo" + " " * 60 + "three.")
     assert not by_grammar(spec, "One\n \n\n\ntwo")
     assert not by_grammar(spec, "One two three four\n"), "nothing follows the last word"

@@ -58,6 +58,17 @@ def test_the_last_word_that_may_come_is_not_grown_by_the_next(n: int) -> None:
         assert reason is FinishReason.STOP
 
 
+def test_a_text_ends_with_the_last_sentence_that_fits() -> None:
+    for n, sentences in ((11, 1), (14, 1), (23, 2)):
+        text, reason = answer(f'[[rule]]\ntype="words"\nmax={n}')
+        assert (text, reason) == (
+            ". ".join(STORY.decode().strip().split(". ")[:sentences]).rstrip(".") + ".",
+            FinishReason.STOP,
+        )
+    text, _ = answer('[[rule]]\ntype="words"\nmin=10\nmax=25')
+    assert text.startswith("Once upon a time, there was a pump. It ran well."), "the lower bound is not met before"
+
+
 def test_what_must_stand_behind_the_last_word_still_does() -> None:
     text, reason = answer('[[rule]]\ntype="words"\nmax=3\n[[rule]]\ntype="wrapped"')
     assert reason is FinishReason.STOP
@@ -112,6 +123,7 @@ def test_the_starter_ends_at_its_cap_with_whole_words() -> None:
             spec = Rulebook.parse(f'[[rule]]\ntype="words"\nmax={n}').compiled().constraint
             request = Request(messages=messages, max_tokens=80, sampling=Sampling(temperature=0), constraint=spec)
             text = "".join(e.text for e in engine.stream(request) if isinstance(e, TokenEvent))
-            assert text.split() == free.split()[:n]
+            assert free.startswith(text) and len(text.split()) <= n
+            assert text.endswith((".", "!", "?")) or len(text.split()) == n, "a sentence, or as many words as may be"
     finally:
         engine.close()

@@ -163,11 +163,9 @@ def lint(session: Session, /, rules: str, max_tokens: int, schema: str | None, a
         print_json({"passed": not any(c.severity == "error" for c in complaints), "complaints": complaints, "report": report})  # fmt: skip  # noqa: E501
     else:
         for placed in report:
-            what = (
-                f"{placed.rule_id} {placed.pointer}/{placed.keyword}"
-                if placed.keyword
-                else f"{placed.rule_id} ({placed.type})"
-            )
+            where_in = f" {placed.pointer}/{placed.keyword}" if placed.keyword else f" ({placed.type})"
+            added_to_all = placed.where == "default" and not placed.pointer
+            what = placed.rule_id if added_to_all else f"{placed.rule_id}{where_in}"
             where = {"decode": "enforced while decoding", "check": "checked after", "default": "by default"}[
                 placed.where
             ]

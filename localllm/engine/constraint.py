@@ -62,7 +62,7 @@ def _compile(spec: ConstraintSpec, vocabulary: GrammarVocabulary) -> GrammarMatc
         if not raw.is_error():
             warnings = tuple(line for w in raw.get_grammar_warnings() if (line := first_line(w)))
             return GrammarMatcher(
-                raw, vocabulary, notes + warnings, spec.kind == "json_schema", spec.closers, spec.caps_words
+                raw, vocabulary, notes + warnings, spec.kind == "json_schema", spec.closers, spec.most_words
             )
         complaint = complaint or first_line(raw.get_error())
         last = first_line(raw.get_error())

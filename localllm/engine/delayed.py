@@ -90,6 +90,11 @@ class DelayedMatcher:
         return self._inner.token_of(text)
 
     @property
+    def words_left(self) -> int | None:
+        """Words that may still begin; None where they are not counted."""
+        return self._inner.words_left
+
+    @property
     def position(self) -> JsonPosition | None:
         """Where the answer is in a JSON text; None before that begins."""
         return self._inner.position if self._phase == 2 else None

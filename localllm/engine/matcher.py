@@ -41,7 +41,7 @@ class GrammarMatcher:
         notes: tuple[str, ...] = (),
         json: bool = False,
         closers: tuple[str, ...] = (),
-        caps_words: bool = False,
+        most_words: int = 0,
     ) -> None:
         self.notes = notes
         self.vocabulary = vocabulary
@@ -49,7 +49,7 @@ class GrammarMatcher:
         self._raw = raw
         self._json = json
         self._closers = closers
-        self._caps_words, self._in_word = caps_words, False
+        self._most_words, self._n_words, self._in_word = most_words, 0, False
         self._end = vocabulary.end_tokens[0]
         self._ending: list[int] = []
         self._ended = False
@@ -111,9 +111,18 @@ class GrammarMatcher:
         if self.position is not None:
             for token in ids:
                 self.position.feed(self.vocabulary.bytes_of((token,)))
-        if self._caps_words:
-            last = self.vocabulary.bytes_of(ids[-1:])
-            self._in_word = bool(last) and not last[-1:].isspace()
+        if self._most_words:
+            self._count_words(self.vocabulary.bytes_of(ids))
+
+    def _count_words(self, written: bytes) -> None:
+        parts = written.split()
+        self._n_words += len(parts) - (self._in_word and bool(parts) and not written[:1].isspace())
+        self._in_word = not written[-1:].isspace() if written else self._in_word
+
+    @property
+    def words_left(self) -> int | None:
+        """Words that may still begin; None where they are not counted."""
+        return max(0, self._most_words - self._n_words) if self._most_words else None
 
     def mask(self) -> NDArray[np.bool_]:
         """True for every token id that may come next, shape (n_vocab,).
@@ -126,7 +135,7 @@ class GrammarMatcher:
         packed = np.frombuffer(self._raw.compute_bitmask(), np.uint8)
         self._check()
         allowed = np.unpackbits(packed, count=self.vocabulary.n_vocab, bitorder="little").view(np.bool_)
-        if self._caps_words and self._in_word and not allowed[self.vocabulary.closing_order.spaced].any():
+        if self._most_words and self._in_word and not allowed[self.vocabulary.closing_order.spaced].any():
             way = self.closing(_MAX_LAST)
             if way is not None:
                 self._ending = way

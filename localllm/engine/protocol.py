@@ -99,8 +99,9 @@ class ConstraintSpec:
     """Mask the logits before sampling, for exactness at temperature above 0, instead of sample-then-check."""
     closers: tuple[str, ...] = ()
     """Texts that lead to a legal end, in order: written where the model wants to end and may not yet."""
-    caps_words: bool = False
-    """Words are counted: where no other may begin the answer ends, instead of the last one growing."""
+    most_words: int = 0
+    """Words at most: the answer ends behind the last sentence that fits, and where no other word may begin; 0: they are
+    not counted."""
 
 
 LONGEST_STRING, LONGEST_LIST = 512, 2048
@@ -342,6 +343,11 @@ class Matcher(Protocol):
 
     def token_of(self, text: bytes) -> int | None:
         """The token that stands for these bytes alone, if there is one."""
+        ...
+
+    @property
+    def words_left(self) -> int | None:
+        """Words that may still begin; None where they are not counted."""
         ...
 
     @property

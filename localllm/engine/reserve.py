@@ -23,6 +23,9 @@ _TIGHT = 64
 _LAST_SENTENCE = 24
 """Text whose end is near ends behind a sentence, if one ends within this many tokens."""
 
+_LAST_WORDS = 15
+"""Words of an average sentence: where fewer may follow, a text whose words are counted ends with the one that ended."""
+
 _LAST_WORD = 6
 """Text whose end is near ends before a word that begins within this many tokens: it might not be finished."""
 
@@ -87,6 +90,8 @@ class Reserve:
             left: Tokens that may still come, this one included.
         """
         token = self._in_its_share(token, left)
+        if self._sentence_ended and self._is_last_sentence(token):
+            return None
         if self._tight and (self._is_last_word(token) or self._matcher.closing_after(token, left - 1) is None):
             way = self._matcher.closing(left)
             if way is not None:
@@ -97,10 +102,18 @@ class Reserve:
             self._sentence_ended = text.rstrip()[-1:] in (b".", b"!", b"?")
         return token
 
+    def _is_last_sentence(self, token: int) -> bool:
+        """It begins a sentence that will hardly fit into the words that are left, and the text may end before it."""
+        words = self._matcher.words_left
+        return words is not None and words < _LAST_WORDS and self._matcher.accepting and self._begins_word(token)
+
+    def _begins_word(self, token: int) -> bool:
+        return self._piece(token)[:1].isspace()
+
     def _is_last_word(self, token: int) -> bool:
         """It begins a word of a text whose end is near; where the text may end as it is, its budget ends it."""
         free = self._matcher.position is None and not self._matcher.accepting
-        return free and self._room <= _LAST_WORD and self._piece(token)[:1].isspace()
+        return free and self._room <= _LAST_WORD and self._begins_word(token)
 
     @property
     def notes(self) -> tuple[str, ...]:

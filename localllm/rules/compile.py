@@ -214,8 +214,8 @@ def _intersection(
     else:
         bound = "a text has at most two blank lines in a row"
         placed.append(Placement(rules[0].id, rules[0].type, "default", bound, "blank lines"))
-    caps_words = any(f.caps_words for f in kept)
-    return ConstraintSpec("lark", source, closers=closers_of(rules), caps_words=caps_words), iter(placed)
+    most_words = min((f.most_words for f in kept if f.most_words), default=0)
+    return ConstraintSpec("lark", source, closers=closers_of(rules), most_words=most_words), iter(placed)
 
 
 def lark_of(fragments: Sequence[Fragment]) -> str:

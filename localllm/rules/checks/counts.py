@@ -132,7 +132,7 @@ def words_grammar(params: Params) -> list[Fragment]:
         return []  # each mask costs milliseconds then
     found = []
     if high is not None:
-        found.append(Fragment(rf"\s*(\S+\s+){{0,{max(high - 1, 0)}}}(\S+)?" if high else r"\s*", caps_words=True))
+        found.append(Fragment(rf"\s*(\S+\s+){{0,{max(high - 1, 0)}}}(\S+)?" if high else r"\s*", most_words=high))
     if low:
         found.append(Fragment(rf"\s*(\S+\s+){{{low - 1}}}\S(?s:.)*"))
     return found

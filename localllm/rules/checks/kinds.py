@@ -36,8 +36,8 @@ class Fragment:
 
     regex: str
     negated: bool = False
-    caps_words: bool = False
-    """Behind some word no other may follow, white space neither."""
+    most_words: int = 0
+    """Behind so many words nothing may follow, not even white space; 0 where words are not counted."""
 
 
 class Watcher(Protocol):

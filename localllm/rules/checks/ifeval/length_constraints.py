@@ -61,7 +61,7 @@ def _sentences_grammar(p: Params) -> list[Fragment]:
 def _words_grammar(p: Params) -> list[Fragment]:
     n = p["num_words"]
     if p["relation"] == "less than":
-        cap = Fragment(rf"[^\w]*(\w+[^\w]+){{0,{max(n - 2, 0)}}}(\w+[^\w\s]*)?", caps_words=True)
+        cap = Fragment(rf"[^\w]*(\w+[^\w]+){{0,{max(n - 2, 0)}}}(\w+[^\w\s]*)?", most_words=n - 1)
         return [cap] if n <= 500 else []
     return [Fragment(rf"[^\w]*(\w+[^\w]+){{{n - 1}}}\w{ANY}")] if 0 < n <= 800 else []
 
