@@ -1,5 +1,7 @@
 """The engine against its peers, in alternating pairs: plain decoding, prefill, long answers, embeddings.
 
+Ours decodes without drafts, but for the rows that say so: there both count on from a new number in every pair.
+
     python -m bench.engine [--model FILE] [--pairs 15] [--only decode,prefill,...]
 
 Peers: llama.cpp's own programs from the folder LOCALLLM_PEERS (see bench/peers.sh), and llama-cpp-python's `Llama`,
@@ -21,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -184,10 +186,18 @@ def llama_server(model: Path, threads: int) -> Iterator[Callable[[str, int], flo
         process.wait()
 
 
-def ours(model: Path, stack: ExitStack, *, embedder: Path | None = None, n_ctx: int = 4096) -> Engine:
+def ours(
+    model: Path,
+    stack: ExitStack,
+    *,
+    embedder: Path | None = None,
+    n_ctx: int = 4096,
+    speculation: Literal["auto", "none"] = "none",
+) -> Engine:
     home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     engine = start_engine(
-        EngineSpec(model, embedder=embedder, n_ctx=n_ctx, speculation="none"), Paths(home, home / "config.toml", ROOT)
+        EngineSpec(model, embedder=embedder, n_ctx=n_ctx, speculation=speculation),
+        Paths(home, home / "config.toml", ROOT),
     )
     stack.callback(engine.close)
     return engine
@@ -197,6 +207,23 @@ def decode(engine: Engine, n: int) -> Callable[[], float]:
     request = Request(prompt=measure.ENDLESS, max_tokens=n, sampling=Sampling(temperature=0), speculation="none")
 
     def once() -> float:
+        stats, seconds, tokens = measure.answer(engine, request)
+        assert stats.completion_tokens == n, f"the answer ended after {stats.completion_tokens} tokens"
+        return tokens / seconds
+
+    return once
+
+
+def counting(start: int) -> str:
+    """As `measure.ENDLESS`, from another number: an answer that was seen before is no help to n-grams."""
+    return "".join(f"{number}, " for number in range(start, start + 20)).rstrip()
+
+
+def decode_with_drafts(engine: Engine, prompts: Iterator[str], n: int) -> Callable[[], float]:
+    """As the program ships: n-grams draft what a text repeats, which this text does a good deal."""
+
+    def once() -> float:
+        request = Request(prompt=next(prompts), max_tokens=n, sampling=Sampling(temperature=0))
         stats, seconds, tokens = measure.answer(engine, request)
         assert stats.completion_tokens == n, f"the answer ended after {stats.completion_tokens} tokens"
         return tokens / seconds
@@ -224,7 +251,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
     parser.add_argument("--embedder", type=Path, default=EMBEDDER)
     parser.add_argument("--pairs", type=int, default=15)
-    parser.add_argument("--only", default="decode,prefill,llama,long,server,xllamacpp,embed")
+    parser.add_argument("--only", default="decode,prefill,llama,long,drafts,server,xllamacpp,embed")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     only, n = set(options.only.split(",")), options.pairs
@@ -252,7 +279,7 @@ def main() -> None:
             ("tuned", {"n_threads": threads, "flash_attn": True}),
         ]
         for label, flags in kinds:
-            if not only & {"llama", "long", f"long {label}", f"llama {label}"}:
+            if not only & {f"{row}{of}" for row in ("llama", "long", "drafts") for of in ("", f" {label}")}:
                 continue
             llama = LlamaPeer(options.model, **flags)
             if only & {"llama", f"llama {label}"}:
@@ -261,6 +288,13 @@ def main() -> None:
             if only & {"long", f"long {label}"}:
                 peer = lambda llama=llama: llama.run(kind="decode", prompt=prompt, n=1000)
                 report(results, alternate(f"decode 1000 / Llama {label}", decode(engine, 1000), peer, n))
+            if only & {"drafts", f"drafts {label}"}:
+                drafting = ours(options.model, stack, speculation="auto")
+                mine, theirs = (map(counting, range(100, 10_000, 100)) for _ in range(2))
+                peer = lambda llama=llama, prompts=theirs: llama.run(kind="decode", prompt=next(prompts), n=1000)
+                once = decode_with_drafts(drafting, mine, 1000)
+                report(results, alternate(f"decode 1000, n-gram drafts / Llama {label}", once, peer, n))
+                drafting.close()
             llama.close()
         if "embed" in only and engine.embedder is not None:
             texts = [measure.words(120, seed) for seed in range(64)]
