@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from localllm.llama._api import C, quick
 
+_ROWS = 32
+"""Tokens per column of the search for the likeliest."""
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 
 
@@ -39,7 +41,7 @@ class Chain:
         self._add(C.llama_sampler_init_temp(temperature))
         self._add(C.llama_sampler_init_dist(seed & 0xFFFFFFFF))
         self._top_k = top_k
-        self._window = 8.0
+        self._above = np.empty(n_vocab, np.bool_)
         self._ids = np.arange(n_vocab, dtype=np.int32)
         self._candidates = np.zeros(n_vocab, _CANDIDATE)
         self._array = C.llama_token_data_array()
@@ -71,15 +73,20 @@ class Chain:
         return int(array.data[array.selected].id)
 
     def _shortlist(self, logits: NDArray[np.float32]) -> NDArray[np.intp] | None:
-        """Ids of a superset of the k likeliest tokens, or None when it would be most of the vocabulary."""
-        best, window = float(logits.max()), self._window
-        for _ in range(3):
-            ids = np.flatnonzero(logits > best - window)
-            if len(ids) >= self._top_k:
-                self._window = 0.8 * window if len(ids) > 1024 + 8 * self._top_k else window
-                return ids
-            window *= 1.5
-        return None  # under a mask there may be no k tokens at all, which says nothing about the next position
+        """Ids of the k likeliest tokens and few others, or None where that would be most of the vocabulary.
+
+        The vocabulary is dealt out to columns. Where k columns reach a value, so do k tokens: the k-th highest of the
+        columns' best lies below none of the k likeliest.
+        """
+        n_columns = len(logits) // _ROWS
+        if self._top_k > n_columns // 2:
+            return None
+        best = logits[: _ROWS * n_columns].reshape(_ROWS, n_columns).max(0)
+        best.partition(n_columns - self._top_k)
+        bound = best[n_columns - self._top_k]
+        if bound == -np.inf:  # a mask leaves fewer than k tokens
+            return None
+        return np.greater_equal(logits, bound, out=self._above[: len(logits)]).nonzero()[0]
 
     def close(self) -> None:
         """Free the samplers. Safe to call twice."""
