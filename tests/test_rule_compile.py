@@ -19,6 +19,7 @@ CASES: list[tuple[str, str, str]] = [
     ('type="lines"\nexact=2', "a\nb", "a\nb\nc"),
     ('type="paragraphs"\nexact=2', "One.\n\nTwo.", "One."),
     ('type="bullets"\nexact=2', "* one\n* two", "* one"),
+    ('type="bullets"\nmarker="*"\nmax_depth=1\nmin=1', "Two:\n* one\n* two", "- one\n- two"),
     ('type="numbered_list"\nexact=2', "1. one\n2. two", "1. one\n2. two\n3. three"),
     ('type="keywords"\nwords=["pump", "seal"]', "The pump and its seal.", "The pump alone."),
     ('type="keywords"\nwords=["pump"]\nmin=2', "A pump, a pump.", "A pump."),

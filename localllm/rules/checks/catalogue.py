@@ -11,11 +11,11 @@ from localllm.rules.checks.kinds import CheckKind
 @lru_cache(maxsize=1)
 def kinds() -> Mapping[str, CheckKind]:
     """Every kind under its name and its other names."""
-    from localllm.rules.checks import counts, formats, ifbench, ifeval, patterns, prose, shape, sources, words
+    from localllm.rules.checks import counts, formats, ifbench, ifeval, markdown, patterns, prose, shape, sources, words
     from localllm.rules.guards import kinds as guards
 
     table: dict[str, CheckKind] = {}
-    for module in (counts, words, shape, formats, sources, prose, patterns, guards, ifeval, ifbench):
+    for module in (counts, markdown, words, shape, formats, sources, prose, patterns, guards, ifeval, ifbench):
         for kind in module.KINDS:
             for name in (kind.name, *kind.aliases):
                 assert name not in table, name

@@ -138,12 +138,14 @@ def words_grammar(params: Params) -> list[Fragment]:
     return found
 
 
-def _items_grammar(mark: str) -> Callable[[Params], list[Fragment]]:
+def items_grammar(mark: str, *, indented: bool = True) -> Callable[[Params], list[Fragment]]:
+    """How many lines are items of a list; `mark` is a pattern of what they begin with."""
+
     def grammar(params: Params) -> list[Fragment]:
         low, high = bounds(params)
         if max(low, high or 0) > 60:
             return []
-        item = rf"[ \t]*{mark}[ \t]+[^\s\-*+•][^\n]*"
+        item = (r"[ \t]*" if indented else "") + rf"{mark}[ \t]+[^\s\-*+•][^\n]*"
         other = r"([ \t]*|[ \t]*[^\s\-*+•0-9][^\n]*)"
         if low == 0:
             return [Fragment(rf"({other}\n)*({item}(\n{other})*\n?){_repeat(0, high)}")]
@@ -214,8 +216,7 @@ KINDS: tuple[CheckKind, ...] = (
     _kind("paragraphs", "paragraphs", segments.paragraphs, grammar=_paragraphs_grammar),
     _kind("lines", "lines", segments.lines, grammar=_lines_grammar),
     CheckKind("tokens", "The number of the model's tokens.", BOUNDS, _tokens, validate=_validate),
-    _kind("bullets", "bullet points", segments.bullets, grammar=_items_grammar("[-*]")),
-    _kind("numbered_list", "numbered items", segments.numbered, grammar=_items_grammar(r"[0-9]{1,2}[.)]")),
+    _kind("numbered_list", "numbered items", segments.numbered, grammar=items_grammar(r"[0-9]{1,2}[.)]")),
     _kind("numbers", "numbers", _numbers),
     _kind("unique_words", "different words", _unique_words),
     _kind("placeholders", "placeholders in square brackets", _placeholders),

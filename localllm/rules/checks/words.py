@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from localllm.errors import RuleSyntax
@@ -65,7 +65,27 @@ def avoids(words: Iterable[str], match: str = "word") -> list[Fragment]:
 # ---- keywords ----
 
 
+_PLACES: dict[str, tuple[Callable[[str], list[tuple[int, int]]], int]] = {
+    "first_sentence": (segments.sentences, 0),
+    "last_sentence": (segments.sentences, -1),
+    "first_paragraph": (segments.paragraphs, 0),
+    "last_paragraph": (segments.paragraphs, -1),
+}
+
+
 def _keywords(params: Params, text: str, context: Context) -> Finding:
+    if params["position"] in _PLACES:
+        parts, which = _PLACES[params["position"]]
+        start, end = (parts(text) or [(0, len(text))])[which]
+        found = _keywords_in(params, text[start:end])
+        if found.passed:
+            return found
+        reason = f"{found.reason} ({params['position'].replace('_', ' ')})"
+        return failed(reason, found.measured, found.required, (start, end))
+    return _keywords_in(params, text)
+
+
+def _keywords_in(params: Params, text: str) -> Finding:
     found = {word: [m.span() for m in pattern_of(word, params["match"]).finditer(text)] for word in params["words"]}
     missing = [word for word, spans in found.items() if not spans]
     if params["need"] == "any":
@@ -84,6 +104,8 @@ def _keywords(params: Params, text: str, context: Context) -> Finding:
 
 
 def _keywords_grammar(params: Params) -> list[Fragment]:
+    if params["position"] in _PLACES:
+        return []
     if params["need"] == "any":
         return [Fragment(contains(params["words"], params["match"]))]
     found = []
@@ -101,6 +123,11 @@ def _keywords_grammar(params: Params) -> list[Fragment]:
         if high is not None and high <= 10:
             found.append(Fragment(rf"({ANY}(?i:{one})){{{high + 1}}}{ANY}", negated=True))
     return found
+
+
+def _keywords_tell(params: Params) -> str:
+    place = f" in the {params['position'].replace('_', ' ')}" if params["position"] in _PLACES else ""
+    return f"Use {'one of ' if params['need'] == 'any' else ''}these words{place}: {', '.join(params['words'])}."
 
 
 # ---- forbid ----
@@ -238,16 +265,17 @@ _MATCH = Field("str", "word", choices=("word", "substring"))
 KINDS: tuple[CheckKind, ...] = (
     CheckKind(
         "keywords",
-        "Words that must occur: all or any of them, and how often each.",
+        "Words that must occur: all or any of them, how often each, and where.",
         {
             "words": Field("strs", required=True),
             "need": Field("str", "all", choices=("all", "any")),
             "match": _MATCH,
+            "position": Field("str", "anywhere", choices=("anywhere", *_PLACES)),
             **BOUNDS,
         },
         _keywords,
         grammar=_keywords_grammar,
-        tell=lambda p: f"Use {'one of ' if p['need'] == 'any' else ''}these words: {', '.join(p['words'])}.",
+        tell=_keywords_tell,
     ),
     CheckKind(
         "forbid",
