@@ -1,51 +1,70 @@
-"""LlamaBackend: a llama.cpp context as the decode loop wants it."""
+"""Backend: what the decode loop needs of whatever evaluates tokens."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
-from localllm.engine.threads import ThreadGovernor
-from localllm.llama.context import Context
-from localllm.llama.model import Model
+import numpy as np
+from numpy.typing import NDArray
 
 
-class LlamaBackend(Context):
-    """A context that knows its vocabulary, shares its window between sequences, and adapts its threads.
+class Backend(Protocol):
+    """Evaluates tokens of sequences: `engine.llama_backend.LlamaBackend`, or a script in the tests."""
 
-    Args:
-        model: Must stay open as long as this backend.
-        n_ctx: Window of each sequence.
-        n_seq: Sequences.
-        governor: Decides the thread count from step times; None keeps it fixed.
-        options: As for `Context`.
-    """
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that one sequence may hold."""
+        ...
 
-    def __init__(
-        self, model: Model, *, n_ctx: int, n_seq: int = 1, governor: ThreadGovernor | None = None, **options: Any
-    ) -> None:
-        super().__init__(model, n_ctx=n_ctx * n_seq, n_seq=n_seq, **options)
-        self.n_ctx //= n_seq
-        self.eog = model.vocab.eog
-        self.piece = model.vocab.piece
-        self._governor = governor
-        if governor is not None:
-            self.set_threads(governor.n_threads, governor.n_threads)
+    @property
+    def n_batch(self) -> int:
+        """Tokens of one evaluation at most."""
+        ...
 
-    def look_around(self) -> None:
-        """Adapt the thread count to what other programs use now; called before a prompt is read, and when idle."""
-        governor = self._governor
-        if governor is not None and governor.look(at_rest=True):
-            self.set_threads(governor.n_threads, governor.n_threads)
+    @property
+    def n_outputs_max(self) -> int:
+        """Rows of logits of one evaluation at most."""
+        ...
+
+    @property
+    def n_vocab(self) -> int:
+        """Length of a row of logits."""
+        ...
+
+    @property
+    def eog(self) -> frozenset[int]:
+        """Tokens that end a turn."""
+        ...
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; none for control tokens."""
+        ...
 
     def decode(self, seq: int, tokens: Sequence[int], pos: int, n_outputs: int) -> bool:
-        """As `Context.decode`; steps of one token are timed to adapt the thread count."""
-        governor = self._governor
-        if governor is None or len(tokens) != 1:
-            return super().decode(seq, tokens, pos, n_outputs)
-        started = time.perf_counter()
-        done = super().decode(seq, tokens, pos, n_outputs)
-        if governor.observe(time.perf_counter() - started):
-            self.set_threads(governor.n_threads, governor.n_threads)
-        return done
+        """Evaluate `tokens` at `pos` and on; the last `n_outputs` give logits. False when it was aborted."""
+        ...
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """One row of the last evaluation's logits; valid until the next, may be changed in place."""
+        ...
+
+    def seq_rm(self, seq: int, start: int, end: int = -1) -> bool:
+        """Forget positions from `start` on; False where the model can't forget a part."""
+        ...
+
+    def seq_shift(self, seq: int, start: int, end: int) -> bool:
+        """Forget positions from `start` up to `end` and move those behind them down; False where it can't."""
+        ...
+
+    def n_past(self, seq: int) -> int:
+        """Positions of the sequence in the cache."""
+        ...
+
+
+class SharingBackend(Backend, Protocol):
+    """A backend whose sequences can hold cells in common."""
+
+    def seq_cp(self, source: int, target: int, start: int = 0, end: int = -1) -> None:
+        """Let `target` hold the positions of `source` too."""
+        ...

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from localllm.engine.backend import Backend, SharingBackend
 from localllm.engine.protocol import Cancel
-
-if TYPE_CHECKING:
-    from localllm.engine.decode import Backend, SharingBackend
 
 _LONG_BATCH = 0.5
 """Seconds. Where a batch takes longer, smaller ones are used, so that progress is seen."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from localllm.engine.backend import Backend
 from localllm.engine.cache import Slot, common_prefix, prefill_slot
 from localllm.engine.protocol import (
     Cancel,
@@ -33,67 +34,6 @@ MOST_WINDOWS = 8
 """Windows that an answer without a token budget may fill where it shifts: a model that repeats itself never ends."""
 MAX_DRAFT = 31
 """Longest draft of one step: with 32 rows a batch costs about half as much per token as one row, and no less beyond."""
-
-
-class Backend(Protocol):
-    """Evaluates tokens of sequences. `localllm.llama.context.Context` with a vocabulary, or a script."""
-
-    @property
-    def n_ctx(self) -> int:
-        """Tokens that one sequence may hold."""
-        ...
-
-    @property
-    def n_batch(self) -> int:
-        """Tokens of one evaluation at most."""
-        ...
-
-    @property
-    def n_outputs_max(self) -> int:
-        """Rows of logits of one evaluation at most."""
-        ...
-
-    @property
-    def n_vocab(self) -> int:
-        """Length of a row of logits."""
-        ...
-
-    @property
-    def eog(self) -> frozenset[int]:
-        """Tokens that end a turn."""
-        ...
-
-    def piece(self, token: int) -> bytes:
-        """The bytes that a token stands for; none for control tokens."""
-        ...
-
-    def decode(self, seq: int, tokens: Sequence[int], pos: int, n_outputs: int) -> bool:
-        """Evaluate `tokens` at `pos` and on; the last `n_outputs` give logits. False when it was aborted."""
-        ...
-
-    def logits(self, row: int) -> NDArray[np.float32]:
-        """One row of the last evaluation's logits; valid until the next, may be changed in place."""
-        ...
-
-    def seq_rm(self, seq: int, start: int, end: int = -1) -> bool:
-        """Forget positions from `start` on; False where the model can't forget a part."""
-        ...
-
-    def seq_shift(self, seq: int, start: int, end: int) -> bool:
-        """Forget positions from `start` up to `end` and move those behind them down; False where it can't."""
-        ...
-
-    def n_past(self, seq: int) -> int:
-        """Positions of the sequence in the cache."""
-        ...
-
-
-class SharingBackend(Backend, Protocol):
-    """A backend whose sequences can hold cells in common."""
-
-    def seq_cp(self, source: int, target: int, start: int = 0, end: int = -1) -> None:
-        """Let `target` hold the positions of `source` too."""
-        ...
 
 
 @dataclass
@@ -267,11 +207,8 @@ class Generation:
             tokens = tokens[: self._matcher.legal_prefix(tokens)] if tokens else tokens
         if tokens:
             name = draft.drafter or ""
-    def _legal(self, tokens: Sequence[int]) -> int:
-        """How many tokens of a draft the constraint lets pass; an end in a draft is no wish of the model's to end."""
-        assert self._matcher is not None
-        n = next((i for i, t in enumerate(tokens) if t in self._eog), len(tokens))
-        return self._matcher.legal_prefix(tokens[:n]) if n else 0
+            self._drafters[name] = self._drafters.get(name, 0) + len(tokens)
+        return tokens
 
     def _make_room(self) -> bool:
         """Forget a part of the window where it is full; False, and the answer is over, where that can't be."""
@@ -284,9 +221,6 @@ class Generation:
                 return False
             self.forgotten += n
         return True
-
-            self._drafters[name] = self._drafters.get(name, 0) + len(tokens)
-        return tokens
 
     def _evaluate(self, draft: Sequence[int]) -> bool:
         """Evaluate what was emitted last, and the draft behind it; False when it was aborted."""
@@ -431,10 +365,10 @@ class Generation:
             prompt_tokens=len(self._job.prompt),
             cached_tokens=self._cached,
             completion_tokens=len(self.ids),
-            forgotten_tokens=self.forgotten,
             first_token_seconds=first_token_seconds,
             decode_seconds=decode_seconds,
             n_ctx=self._backend.n_ctx,
+            forgotten_tokens=self.forgotten,
             speculation=Speculation(
                 drafted=self._drafted,
                 accepted=self._accepted,

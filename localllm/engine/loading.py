@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from localllm.engine.backend import LlamaBackend
 from localllm.engine.decode import MAX_DRAFT
+from localllm.engine.llama_backend import LlamaBackend
 from localllm.engine.protocol import Device, EngineSpec
 from localllm.engine.threads import make_governor, physical_cores
 from localllm.llama.devices import list_devices, supports_gpu

@@ -21,7 +21,7 @@ from localllm.engine.translation import ByText, make_translation
 from localllm.errors import DraftMismatch
 
 if TYPE_CHECKING:
-    from localllm.engine.backend import LlamaBackend
+    from localllm.engine.llama_backend import LlamaBackend
     from localllm.llama.context import Context
     from localllm.llama.model import Model
     from localllm.llama.vocab import Vocab

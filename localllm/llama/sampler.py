@@ -86,7 +86,9 @@ class Chain:
         bound = best[n_columns - self._top_k]
         if bound == -np.inf:  # a mask leaves fewer than k tokens
             return None
-        return np.greater_equal(logits, bound, out=self._above[: len(logits)]).nonzero()[0]
+        np.greater_equal(logits, bound, out=self._above[: len(logits)])
+        ids: NDArray[np.intp] = np.flatnonzero(self._above[: len(logits)])
+        return ids
 
     def close(self) -> None:
         """Free the samplers. Safe to call twice."""

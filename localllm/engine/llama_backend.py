@@ -1,0 +1,51 @@
+"""LlamaBackend: a llama.cpp context as the decode loop wants it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from localllm.engine.threads import ThreadGovernor
+from localllm.llama.context import Context
+from localllm.llama.model import Model
+
+
+class LlamaBackend(Context):
+    """A context that knows its vocabulary, shares its window between sequences, and adapts its threads.
+
+    Args:
+        model: Must stay open as long as this backend.
+        n_ctx: Window of each sequence.
+        n_seq: Sequences.
+        governor: Decides the thread count from step times; None keeps it fixed.
+        options: As for `Context`.
+    """
+
+    def __init__(
+        self, model: Model, *, n_ctx: int, n_seq: int = 1, governor: ThreadGovernor | None = None, **options: Any
+    ) -> None:
+        super().__init__(model, n_ctx=n_ctx * n_seq, n_seq=n_seq, **options)
+        self.n_ctx //= n_seq
+        self.eog = model.vocab.eog
+        self.piece = model.vocab.piece
+        self._governor = governor
+        if governor is not None:
+            self.set_threads(governor.n_threads, governor.n_threads)
+
+    def look_around(self) -> None:
+        """Adapt the thread count to what other programs use now; called before a prompt is read, and when idle."""
+        governor = self._governor
+        if governor is not None and governor.look(at_rest=True):
+            self.set_threads(governor.n_threads, governor.n_threads)
+
+    def decode(self, seq: int, tokens: Sequence[int], pos: int, n_outputs: int) -> bool:
+        """As `Context.decode`; steps of one token are timed to adapt the thread count."""
+        governor = self._governor
+        if governor is None or len(tokens) != 1:
+            return super().decode(seq, tokens, pos, n_outputs)
+        started = time.perf_counter()
+        done = super().decode(seq, tokens, pos, n_outputs)
+        if governor.observe(time.perf_counter() - started):
+            self.set_threads(governor.n_threads, governor.n_threads)
+        return done
