@@ -1,10 +1,12 @@
 """Tokens per second in the app against `localllm ask`, on the same prompts, in alternating pairs.
 
-    python -m bench.app [--pairs 6] [--prompts prose] [--tokens 300]
+    python -m bench.app [--pairs 6] [--prompts prose] [--tokens 300] [--as-shipped]
 
 The app runs in a pseudo-terminal of 110 columns and 32 rows, is typed at, and is read as a terminal would read it;
 `ask` writes into a pipe and draws nothing. Each run is a process of its own with a model of its own, at temperature 0,
-so that both write the same text; both figures come from the engine's own last event. Not for Windows.
+so that both write the same text; both figures come from the engine's own last event. A worker decides when it starts,
+by what else runs at that instant, how many threads it uses and how they wait, and a factor of three hangs on that: both
+sides are told instead, unless `--as-shipped` is given. Not for Windows.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.pairs import HEADER, Pairs, machine, write
+from localllm.engine.threads import physical_cores
 from localllm.events import Stats
 from localllm.history import History, MessageState
 
@@ -152,18 +155,25 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--prompts", default="prose")
     parser.add_argument("--tokens", type=int, default=300)
+    parser.add_argument("--as-shipped", action="store_true", help="the worker decides about its threads")
     parser.add_argument("--name", default="app", help="the file of results")
     options = parser.parse_args()
-    results: list[Pairs | dict[str, object]] = [{"machine": machine(), "tokens": options.tokens}]
+    results: list[Pairs | dict[str, object]] = [
+        {"machine": machine(), "tokens": options.tokens, "as_shipped": options.as_shipped}
+    ]
     print(HEADER.replace(" ours", "  app").replace("peer", " ask"))
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         home.chmod(0o700)
         # Without drafts: the controller weighs them by the clock, and would decide otherwise from run to run.
         settings = f'temperature = 0.0\nmax_tokens = {options.tokens}\ndraft = "none"\n'
+        if not options.as_shipped:
+            settings += f"threads = {physical_cores()}\n"
         (home / "config.toml").write_text(settings, "utf-8")
         environ = {k: v for k, v in os.environ.items() if not k.startswith("LOCALLLM_")}
         environ |= {"LOCALLLM_HOME": str(home), "TERM": "xterm-256color"}
+        if not options.as_shipped:
+            environ["OMP_WAIT_POLICY"] = "active"
         asked(PROMPTS["prose"], environ)  # measures the machine, fills the caches
         for name in options.prompts.split(","):
             runs: list[tuple[Run, Run]] = []

@@ -174,7 +174,7 @@ async def test_nothing_is_drawn_while_the_user_reads_further_up(tmp_path: Path) 
         view, rows = here.screen.transcript.views[-1], here.screen.transcript.views[-1].size.height
         await here.pilot.pause(0.2)
         assert view.size.height == rows and here.screen.transcript.scroll_offset.y == 0
-        here.screen.action_bottom()
+        await here.screen.action_bottom()
         await here.until(lambda: view.size.height > rows and here.screen.transcript.at_end, "catching up")
         await here.pilot.press("escape")
         await here.until(lambda: here.screen.turn is None)

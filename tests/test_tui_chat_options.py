@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from textual.widgets import OptionList
 
+from localllm.assistant import Assistant
 from localllm.errors import ModelNotFound
 from localllm.events import Loading
 from localllm.settings import Paths, Settings
@@ -76,6 +77,31 @@ async def test_a_chat_comes_back_with_its_model_when_the_user_writes_in_it(tmp_p
         await here.until(lambda: here.screen.conversation.chat and here.screen.conversation.chat.id == 1)
         await here.ask("Who?")
         assert here.history.path(1)[-1].content == "I am Big-7B.", "after a restart, too"
+
+
+async def test_at_the_start_the_model_of_the_shown_chat_is_loaded_and_no_other(tmp_path: Path, shelf: Shelf) -> None:
+    async with opened(tmp_path) as here:
+        await here.ask("One")
+        await switch(here, "Big-7B")
+    shelf.opened.clear()
+    paths = Paths(tmp_path, tmp_path / "config.toml", tmp_path)
+    default = Assistant(opener=lambda report: shelf.open_engine(Settings(), paths, on_progress=report))
+    async with opened(tmp_path, assistant=default) as here:
+        assert shelf.opened == ["Big-7B"]
+        assert here.screen.status.status.info is not None and here.screen.status.status.info.model == "Big-7B"
+        assert not notes(here), "what was done needs no announcement"
+
+
+async def test_at_the_start_a_model_that_is_gone_is_named_and_the_default_one_is_loaded(
+    tmp_path: Path, shelf: Shelf
+) -> None:
+    async with opened(tmp_path) as here:
+        await here.ask("One")
+        await switch(here, "Big-7B")
+    shelf.names.remove("Big-7B")
+    async with opened(tmp_path) as here:
+        await here.until(lambda: "There is no model 'Big-7B'." in notes(here), "the notice")
+        assert here.screen.status.status.info is not None and here.screen.status.status.info.model == "Fake-1B.Q4_0"
 
 
 async def test_a_model_that_is_gone_is_named_and_the_loaded_one_answers(tmp_path: Path, shelf: Shelf) -> None:

@@ -74,6 +74,7 @@ ACTIONS: tuple[Action, ...] = (
     # the transcript
     Action("focus_transcript", "Go to the messages", "Messages", "shift+tab", "prompt", vim="shift+tab,escape"),
     Action("focus_prompt", "Go to the prompt", "Messages", "escape,tab", "transcript", vim="i,escape,tab"),
+    Action("jump", "Jump to what is in sight by a letter", "Messages", "alt+j", slash="jump"),
     Action("message_previous", "The message above", "Messages", "up", "transcript", vim="k,up", emacs="ctrl+p,up"),
     Action("message_next", "The message below", "Messages", "down", "transcript", vim="j,down", emacs="ctrl+n,down"),
     Action("top", "The first message", "Messages", "home", "transcript", vim="g,home", emacs="alt+less_than_sign,home"),
@@ -100,7 +101,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("toggle_chats", "Show or hide the chats", "Chats", "ctrl+l", slash="chats", hint="chats"),
     Action("search_chats", "Search all chats", "Chats", "ctrl+f", emacs="alt+s", slash="search", argument="WORDS"),
     Action("rename", "Rename this chat", "Chats", "alt+r", slash="rename", argument="TITLE"),
-    Action("delete_chat", "Delete this chat", "Chats", "alt+d", slash="delete"),
+    Action("delete_chat", "Delete this chat", "Chats", "alt+d", emacs="alt+k", slash="delete"),
     Action("undo_delete", "Bring the deleted chat back", "Chats", "alt+z", slash="undo"),
     Action("export", "Export this chat", "Chats", slash="export", argument="markdown|html|jsonl"),
     Action("import_chats", "Import chats of another application", "Chats", slash="import", argument="PATH"),
@@ -208,6 +209,9 @@ def clashes(key_set: str) -> Iterator[tuple[str, str, str]]:
 
 def as_markdown() -> str:
     """The page docs/keys.md."""
+    from localllm_tui.widgets.emacs import EMACS_KEYS
+    from localllm_tui.widgets.vim import NORMAL_KEYS
+
     lines = [
         "# Keys",
         "",
@@ -223,4 +227,17 @@ def as_markdown() -> str:
             sets = [key_names(a, s).replace("|", "\\|") or " " for s in KEY_SETS]
             command = f"`/{a.slash}{' ' + a.argument if a.argument else ''}`" if a.slash else ""
             lines.append(f"| {a.title} | {' | '.join(sets)} | {command.replace('|', chr(92) + '|')} |")
+    lines += ["", "## Editing the prompt", ""]
+    lines += [
+        "With the vim keys, Esc goes from writing to normal mode (the mark before the prompt is `N` then), and from",
+        "there to the messages. While an answer is written, Esc stops it where the prompt is empty or in normal mode.",
+        "",
+        "| vim, normal mode | |",
+        "|---|---|",
+        *[f"| {keys} | {meaning} |" for keys, meaning in NORMAL_KEYS],
+        "",
+        "| emacs | |",
+        "|---|---|",
+        *[f"| {keys} | {meaning} |" for keys, meaning in EMACS_KEYS],
+    ]
     return "\n".join(lines) + "\n"

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import App
 from textual.binding import BindingType
+from textual.widget import Widget
+from textual.widgets import Input, TextArea
 
 from localllm.assistant import Assistant
 from localllm.errors import LocalLLMError
 from localllm.history import History
 from localllm.settings import Paths, Settings, find_paths, load_settings, private_folder
 from localllm_tui.actions import Keys, keymap
-from localllm_tui.engine_news import load_in_thread
 from localllm_tui.own_keys import read_own_keys
 from localllm_tui.screens.chat import ChatScreen
 from localllm_tui.screens.palette import Everything
@@ -55,9 +57,28 @@ class LocalLLMApp(App[int]):
         for theme in OWN:
             self.register_theme(theme)
         self.theme = settings.theme if settings.theme in self.available_themes else OWN[0].name
-        if settings.reduced_motion:
-            self.animation_level = "none"
+        self.use_motion(not settings.reduced_motion)
         self.set_keymap(keymap(Keys(settings.keys, read_own_keys(paths)[0])))
+
+    def use_motion(self, motion: bool) -> None:
+        """Whether anything may move or blink by itself."""
+        self.animation_level = "full" if motion else "none"
+        if isinstance(self._focused_field, (Input, TextArea)):
+            self._focused_field.cursor_blink = motion
+
+    _focused_field: Widget | None = None
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A field's cursor blinks only where things may move."""
+        self._focused_field = event.widget
+        if isinstance(event.widget, (Input, TextArea)):
+            event.widget.cursor_blink = self.animation_level != "none"
+
+    def on_app_focus(self) -> None:
+        """Back in the window: the settings may have been edited meanwhile."""
+        screen = self.screen_stack[0]
+        if isinstance(screen, ChatScreen):
+            screen.read_settings_again()
 
     def get_css_variables(self) -> dict[str, str]:
         """Theme variables, those of Markdown included, whatever the theme."""
@@ -88,8 +109,7 @@ class LocalLLMApp(App[int]):
         self.panic(Text(f"localllm: Something went wrong inside the app; your chats are kept. Details: {path}"))
 
     def on_mount(self) -> None:
-        """The model loads while the screen is usable."""
-        load_in_thread(self.assistant, self.screen.post_message)
+        """What can wait until something is on the screen."""
         if not self.is_headless:
             self.call_after_refresh(threading.Thread(target=settle, name="localllm-settle", daemon=True).start)
 

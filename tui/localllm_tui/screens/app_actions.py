@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from textual import on
 from textual.content import Content
@@ -16,12 +16,14 @@ from localllm.settings import save_setting
 from localllm_tui.actions import BY_ID, KEY_SETS, keymap
 from localllm_tui.screens.chat_actions import ChatActions
 from localllm_tui.screens.help import Help
+from localllm_tui.screens.model_news import LOADS
 from localllm_tui.screens.pick import Pick
 from localllm_tui.screens.text_dialog import TextDialog
 from localllm_tui.widgets.sources import SourceView
 
 if TYPE_CHECKING:
     from localllm.settings import Settings
+    from localllm_tui.app import LocalLLMApp
 
 
 class AppActions(ChatActions):
@@ -156,17 +158,41 @@ class AppActions(ChatActions):
         from localllm_tui.screens.settings import SettingsScreen
 
         choices = {"theme": sorted(self.app.available_themes)}
-        self.app.push_screen(SettingsScreen(self.settings, self.paths, self._setting_changed, choices))
+        base = self.conversation.assistant.settings
+        screen = SettingsScreen(base, self.paths, self._setting_changed, choices)
+        self.app.push_screen(screen, partial(self._settings_closed, self.settings))
+
+    def _settings_closed(self, before: Settings, _: object = None) -> None:
+        """What the model is loaded with may have changed."""
+        wanted = self._loads_of_chat()
+        if self.turn is None and any(getattr(before, name) != getattr(wanted, name) for name in LOADS):
+            self.settings = wanted
+            self.switch_model(wanted.model)
+
+    def read_settings_again(self) -> None:
+        """Use what was changed in the settings file behind the app."""
+        before = self.settings
+        try:
+            changes = self.settings_file.changes(self.conversation.assistant.settings)
+        except LocalLLMError as error:
+            self.say(str(error), "warning")
+            return
+        for name, value in changes.items():
+            self._setting_changed(name, self.settings.with_changes(**{name: value}))
+        if changes:
+            self.say(f"Settings read again: {', '.join(changes)}.")
+            self._settings_closed(before)
 
     def _setting_changed(self, name: str, settings: Settings) -> None:
-        self.settings = settings
-        self.conversation.use_settings(settings)
+        self._use_setting(name, getattr(settings, name))
         if name == "theme" and settings.theme in self.app.available_themes:
             self.app.theme = settings.theme
         elif name == "keys":
             self._use_keys(KEY_SETS.index(settings.keys))
         elif name == "offline":
             self.status.set(offline=settings.offline)
+        elif name == "reduced_motion":
+            cast("LocalLLMApp", self.app).use_motion(not settings.reduced_motion)
 
     def action_theme(self) -> None:
         """Between light and dark; the choice is kept."""
@@ -200,14 +226,21 @@ class AppActions(ChatActions):
     def use_keys(self) -> None:
         """The keys of the set and the user's own hold from now on."""
         self.app.set_keymap(keymap(self.keys))
+        self.prompt.use_key_set(self.key_set)
         self.hints.key_set = self.keys
         self.hints.show(self.turn is not None)
 
     def _keep_setting(self, name: str, value: object) -> None:
+        self._use_setting(name, value)
         try:
             save_setting(self.paths, name, value)
         except LocalLLMError as error:
             self.say(str(error), "warning")
+
+    def _use_setting(self, name: str, value: object) -> None:
+        """Let it hold for what is loaded and for whoever answers, whose models may differ."""
+        self.settings = self.settings.with_changes(**{name: value})
+        self.conversation.use_settings(self.conversation.assistant.settings.with_changes(**{name: value}))
 
     def action_system(self) -> None:
         """Instructions that stand before the chat."""

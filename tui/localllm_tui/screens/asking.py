@@ -33,16 +33,22 @@ from localllm_tui.turn import Failed, Happening, Turn
 from localllm_tui.widgets.message_view import MessageView
 from localllm_tui.widgets.welcome import Welcome
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.04, 0.3
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.04, 0.25
 """Seconds between two drawings of a running answer."""
-SHARE, SHARE_OF_THE_ENGINE = 1 / 3, 1 / 15
-"""Of one core, for drawing: where a core is free, and where the engine computes on all of them and would wait."""
+SPEED_SECONDS = 1.0
+"""How often the speed of a running answer is shown anew: figures that flicker can't be read."""
+SHARE, SHARE_OF_THE_ENGINE = 1 / 3, 1 / 50
+"""Of one core, for drawing: where a core is free, and where the engine computes on all of them and would wait. Its
+threads wait for each other many times per token, so that one of them held up holds up all."""
 
 
 class Asking(ModelNews):
     """Runs one turn at a time; further prompts wait in a queue."""
 
     _next_draw = 0.0
+    _next_speed = 0.0
+    _cpu = 0.0
+    """CPU seconds of this thread at the last drawing."""
 
     @dataclass
     class TurnNews(Message):
@@ -70,6 +76,7 @@ class Asking(ModelNews):
             return
         try:
             asked, files = mentions.expand(text)
+            asked = self.prompt.full_text + asked[len(text) :]
         except LocalLLMError as error:
             self.say(str(error), "error")
             return
@@ -138,6 +145,7 @@ class Asking(ModelNews):
             self.say(str(error), "error")
             return
         self.hints.show(True)
+        self.prompt.busy = True
         self.status.set(activity="answering", problem=False, live_speed=0.0)
 
     # ---- the queue --------------------------------------------------------------------------------------------------
@@ -150,7 +158,7 @@ class Asking(ModelNews):
     def action_clear_queue(self) -> None:
         """Give the waiting prompts back to the prompt."""
         if self.queue:
-            texts = [*self.queue, *([self.prompt.text] if self.prompt.text.strip() else [])]
+            texts = [*self.queue, *([self.prompt.full_text] if self.prompt.text.strip() else [])]
             self.queue = []
             self.prompt.put("\n\n".join(texts))
             self._show_queue()
@@ -186,7 +194,7 @@ class Asking(ModelNews):
 
     async def drain(self, turn: Turn) -> None:
         """Take what happened and show it."""
-        started = time.thread_time()
+        self._pace()
         shown = self._is_shown(turn)
         for happening in turn.drain():
             if isinstance(happening, Token):
@@ -198,19 +206,25 @@ class Asking(ModelNews):
         self.show_gauges(turn if shown and not turn.over else None)
         if turn.over and turn is self.turn:
             await self._turn_is_over(turn)
-        elif shown and turn.tokens_per_second:
+        elif shown and turn.tokens_per_second and time.monotonic() >= self._next_speed:
+            self._next_speed = time.monotonic() + SPEED_SECONDS
             self.status.set(live_speed=float(round(turn.tokens_per_second)))
-        self.call_after_refresh(self._drawn, started)
 
     def show_gauges(self, turn: Turn | None) -> None:
         """How the running answer stands with its rules; None where no running answer is shown."""
 
-    def _drawn(self, started: float) -> None:
-        cost = max(0.0, time.thread_time() - started)
-        info = self.status.status.info
-        busy = info is not None and not info.n_gpu_layers and info.n_threads >= (os.cpu_count() or 1)
-        pause = cost / (SHARE_OF_THE_ENGINE if busy else SHARE)
+    def _pace(self) -> None:
+        """When to draw next: everything that this thread did since the last time is what a drawing costs."""
+        now = time.thread_time()
+        cost, self._cpu = max(0.0, now - self._cpu), now
+        pause = cost / (SHARE_OF_THE_ENGINE if self._engine_is_busy else SHARE)
         self._next_draw = time.monotonic() + min(LONGEST_PAUSE, max(SHORTEST_PAUSE, pause))
+
+    @property
+    def _engine_is_busy(self) -> bool:
+        """It computes on every core of this machine."""
+        info = self.status.status.info
+        return info is not None and not info.n_gpu_layers and info.n_threads >= (os.cpu_count() or 1)
 
     def _is_shown(self, turn: Turn) -> bool:
         chat = self.conversation.chat
@@ -222,13 +236,13 @@ class Asking(ModelNews):
             case TurnStarted():
                 if shown:
                     self.refresh_title()
-                    await self.sync()
-                    self.transcript.to_end()
+                    await self.show_newest()
                 else:
                     self.chat_list.refill()
             case Token(text=text):
                 if view is not None:
                     view.status = ""
+                    view.rows_ahead = rows_ahead(turn.tokens_per_second, view.size.width) if self._engine_is_busy else 0
                     self.transcript.grow(view, text)
             case Loading(model=model, fraction=fraction):
                 self._say_in(view, f"loading {clean_line(model)} {fraction:.0%}".replace("%", " %"))
@@ -261,9 +275,11 @@ class Asking(ModelNews):
     def _say_in(self, view: MessageView | None, text: str) -> None:
         if view is not None and view.status != clean_line(text):
             view.status = clean_line(text)
-            self.transcript.draw(view)
+            view.draw()
 
     async def _finished(self, turn: Turn, finished: Finished, shown: bool) -> None:
+        if not self.app.app_focus:  # the user is in another window
+            self.app.bell()
         if not shown:
             self.say(f"An answer in another chat is ready ({finished.reason.value}).")
             return
@@ -297,6 +313,7 @@ class Asking(ModelNews):
     async def _turn_is_over(self, turn: Turn) -> None:
         self.turn = None
         self.hints.show(False)
+        self.prompt.busy = False
         self.status.set(activity="", problem=False, live_speed=0.0)
         self.chat_list.refill()
         if self.queue and not turn.stopping:
@@ -307,3 +324,8 @@ class Asking(ModelNews):
             else:
                 self.prompt.put(text)
         self.read_ahead(entitle=None if turn.temporary else turn.chat_id)
+
+
+def rows_ahead(tokens_per_second: float, width: int) -> int:
+    """Rows that about a second of an answer fills, at most 8: so often the screen is laid out anew at most."""
+    return min(8, int(4 * tokens_per_second / max(20, width)))

@@ -20,6 +20,7 @@ from localllm_tui.engine_news import one_line
 from localllm_tui.idle import IdleWork
 from localllm_tui.markdown.clean import clean_line
 from localllm_tui.own_keys import read_own_keys
+from localllm_tui.settings_file import SettingsFile
 from localllm_tui.turn import Turn
 from localllm_tui.widgets.chat_list import ChatList
 from localllm_tui.widgets.hints import Hints
@@ -27,8 +28,9 @@ from localllm_tui.widgets.message_view import MessageView
 from localllm_tui.widgets.prompt import Prompt
 from localllm_tui.widgets.sources import Sources
 from localllm_tui.widgets.status_line import StatusLine
-from localllm_tui.widgets.transcript import WINDOW, Transcript
+from localllm_tui.widgets.transcript import Transcript
 from localllm_tui.widgets.welcome import Welcome
+from localllm_tui.window import Window, around, newest
 
 if TYPE_CHECKING:
     from localllm.assistant import Assistant
@@ -51,6 +53,7 @@ class ChatBase(Screen[None]):
         super().__init__()
         self.settings = settings
         self.paths = paths
+        self.settings_file = SettingsFile(paths)
         self.key_set = settings.keys
         self.own_keys, self.keys_problem = read_own_keys(paths)
         self.conversation = Conversation(assistant)
@@ -60,9 +63,8 @@ class ChatBase(Screen[None]):
         self.editing: StoredMessage | None = None
         self.no_model: Exception | None = None
         self.downloading = False
-        self.earlier = 0
-        self._hidden = 0
-        """Messages of the branch before the first one on the screen."""
+        self.window = Window()
+        """What of the branch stands on the screen."""
         self._aside = ""
         self._draft_timer: Timer | None = None
 
@@ -179,7 +181,6 @@ class ChatBase(Screen[None]):
     async def show_chat(self, message_id: int | None = None) -> None:
         """Show the chat of the conversation from the start."""
         chat = self.conversation.chat
-        self.earlier = 0
         self._show_title()
         self.show_options()
         self.status.set(temporary=self.conversation.temporary, stats=None, context_used=0, dropped=0)
@@ -216,15 +217,15 @@ class ChatBase(Screen[None]):
             for m in self.conversation.messages()
         ]
 
-    async def fill(self, message_id: int | None = None) -> None:
-        """Mount the window of messages of the active branch."""
+    async def fill(self, message_id: int | None = None, window: Window | None = None) -> None:
+        """Mount messages of the active branch: the newest, those around one of them, or those of a window."""
         messages = self.shown_messages()
-        if message_id is not None:
-            at = next((n for n, m in enumerate(messages) if m.id == message_id), len(messages))
-            self.earlier = max(self.earlier, len(messages) - at + 2)
-        hidden = max(0, len(messages) - max(WINDOW, self.earlier))
-        self._hidden, shown = hidden, messages[hidden:]
-        await self.transcript.fill([(m, self.conversation.alternatives(m)) for m in shown], hidden)
+        n = len(messages)
+        at = next((k for k, m in enumerate(messages) if m.id == message_id), n)
+        self.window = window or (newest(n) if message_id is None else around(at, n))
+        shown = messages[self.window.first : self.window.last]
+        entries = [(m, self.conversation.alternatives(m)) for m in shown]
+        await self.transcript.fill(entries, self.window.first, n - self.window.end(n))
         if not messages:
             await self._welcome()
         last = next((m for m in reversed(messages) if m.stats is not None), None)
@@ -246,10 +247,13 @@ class ChatBase(Screen[None]):
 
     async def sync(self) -> None:
         """Bring the transcript to the active branch in place: widgets stay, and so does the focus."""
-        shown = self.shown_messages()[self._hidden :]
+        shown = self.shown_messages()[self.window.first : self.window.last]
         views = self.transcript.views
         if not views or not shown:
             await self.fill()
+            return
+        if self.window.last is not None and [m.id for m in shown] != [view.message.id for view in views]:
+            await self.fill(window=self.window)
             return
         await self.transcript.cut(len(shown))
         for view, message in zip(views, shown, strict=False):
@@ -258,6 +262,20 @@ class ChatBase(Screen[None]):
                 view.show(message, place)
         for message in shown[len(views) :]:
             await self.transcript.add(message, self.conversation.alternatives(message))
+
+    async def show_newest(self) -> None:
+        """Bring the end of the branch to the screen."""
+        if self.window.last is None:
+            await self.sync()
+        else:
+            await self.fill()
+        self.transcript.to_end()
+
+    async def show_first(self) -> None:
+        """Bring the beginning of the branch to the screen."""
+        messages = self.conversation.messages() if self.window.first else []
+        if messages:
+            await self.fill(window=around(0, len(messages)))
 
     async def show_sources(self, message: StoredMessage | None) -> None:
         """The passages behind an answer, where there are any."""
@@ -277,15 +295,22 @@ class ChatBase(Screen[None]):
     @on(Transcript.Earlier)
     async def load_earlier(self) -> None:
         """Show more of the beginning."""
-        first = self.transcript.views[0].message.id if self.transcript.views else None
-        self.earlier = max(WINDOW, self.earlier) + WINDOW
-        await self.fill(first)
+        if self.transcript.views:
+            window = self.window.earlier(len(self.conversation.messages()))
+            await self.fill(self.transcript.views[0].message.id, window)
+
+    @on(Transcript.Later)
+    async def load_later(self) -> None:
+        """Show more of the end."""
+        if self.transcript.views:
+            window = self.window.later(len(self.conversation.messages()))
+            await self.fill(self.transcript.views[-1].message.id, window)
 
     # ---- drafts -----------------------------------------------------------------------------------------------------
 
     def keep_draft(self) -> None:
         """Store what stands in the prompt."""
-        text = self.prompt.text if self.editing is None else self._aside
+        text = self.prompt.full_text if self.editing is None else self.prompt.pasted.unfold(self._aside)
         if text.startswith("/"):  # a command is no draft
             return
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -47,9 +48,15 @@ class ChatScreen(KeyActions):
             yield Hints(self.keys)
         yield StatusLine()
 
+    @on(Prompt.ModeChanged)
+    def mode_changed(self, news: Prompt.ModeChanged) -> None:
+        """The mark before the prompt says whether keys write."""
+        self.query_one("#prompt-mark", Static).update("N" if news.normal else "›")
+
     async def on_mount(self) -> None:
-        """Resume the last chat."""
+        """Resume the last chat; its model loads while the screen is usable."""
         self.status.set(offline=self.settings.offline, activity="loading the model")
+        self.prompt.use_key_set(self.key_set)
         try:
             self.prompt.past = self._recent_prompts()
             last = self.conversation.kept.last_chat()
@@ -57,6 +64,7 @@ class ChatScreen(KeyActions):
                 self.conversation.open(last.id)
         except LocalLLMError as error:
             self.say(str(error), "error")
+        self.load_at_start()
         await self.show_chat()
         self.set_focus(self.prompt)
         if self.keys_problem:

@@ -173,7 +173,7 @@ class ChatActions(MessageActions):
         """Write the prompt in the user's editor."""
         try:
             with self.app.suspend():
-                text = editor.edit(self.prompt.text)
+                text = editor.edit(self.prompt.full_text)
         except LocalLLMError as error:
             self.say(str(error), "error")
         except Exception as error:  # a terminal that can't be given away

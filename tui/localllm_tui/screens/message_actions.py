@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from textual.content import Content
+from textual.geometry import Offset
+from textual.widget import Widget
+from textual.widgets import OptionList
 
 from localllm.errors import LocalLLMError
 from localllm.events import Role
@@ -11,9 +14,11 @@ from localllm_tui import clipboard
 from localllm_tui.actions import BY_SLASH
 from localllm_tui.markdown.clean import clean_line
 from localllm_tui.screens.completing import Completing
+from localllm_tui.screens.jump import Jump
 from localllm_tui.screens.pick import Pick
 from localllm_tui.screens.text_dialog import TextDialog
 from localllm_tui.widgets.message_view import MessageView
+from localllm_tui.widgets.sources import SourceView
 
 
 class MessageActions(Completing):
@@ -41,7 +46,7 @@ class MessageActions(Completing):
             )
             return True
         self.prompt.put("")
-        self._argument = rest.strip()
+        self._argument = self.prompt.pasted.unfold(rest.strip())
         self.run_worker(self.run_action(action.id), group="slash")
         return True
 
@@ -64,21 +69,37 @@ class MessageActions(Completing):
         """Go to the newest message."""
         self.transcript.focus_step(0)
 
+    def action_jump(self) -> None:
+        """A letter on each message, source and field in sight: pressing it goes there."""
+        window = self.transcript.region
+        targets: list[tuple[Widget, Offset]] = [
+            (view, Offset(view.region.x, max(view.region.y, window.y)))
+            for view in self.transcript.views
+            if view.region.overlaps(window)
+        ]
+        others: list[Widget] = [*self.query(SourceView), self.chat_list.query_one(OptionList), self.prompt]
+        targets += [(widget, widget.region.offset) for widget in others if widget.focusable and widget.region.area > 0]
+        self.app.push_screen(Jump(targets), self._jumped)
+
+    def _jumped(self, widget: Widget | None) -> None:
+        if widget is not None:
+            self.set_focus(widget, scroll_visible=False)
+
     def action_focus_prompt(self) -> None:
         """Back to the prompt; an answer on its way is stopped first."""
         if self.turn is not None and not self.turn.stopping:
             self.action_stop()
         self.set_focus(self.prompt)
 
-    def action_message_previous(self) -> None:
-        """Up: a long message scrolls first."""
-        self._step(-1)
+    async def action_message_previous(self) -> None:
+        """Up: a long message scrolls first; above the first one shown, more are loaded."""
+        await self._step(-1)
 
-    def action_message_next(self) -> None:
+    async def action_message_next(self) -> None:
         """Down."""
-        self._step(1)
+        await self._step(1)
 
-    def _step(self, step: int) -> None:
+    async def _step(self, step: int) -> None:
         view, transcript = self.transcript.focused_view, self.transcript
         if view is not None:
             region, window = view.virtual_region, transcript.scrollable_content_region
@@ -86,11 +107,15 @@ class MessageActions(Completing):
             if (step < 0 and region.y < top) or (step > 0 and region.bottom > bottom):
                 transcript.scroll_relative(y=3 * step, animate=False)
                 return
-            if step > 0 and view is transcript.views[-1]:
-                transcript.to_end()
-                self.set_focus(self.prompt)
-                return
-        transcript.focus_step(step)
+            if step < 0 and view is transcript.views[0] and self.window.first:
+                await self.load_earlier()
+            elif step > 0 and view is transcript.views[-1]:
+                if self.window.last is None:
+                    transcript.to_end()
+                    self.set_focus(self.prompt)
+                    return
+                await self.load_later()
+        transcript.focus_step(step, view.message.id if view is not None else None)
 
     def action_page_up(self) -> None:
         """Read further up."""
@@ -100,16 +125,18 @@ class MessageActions(Completing):
         """Read further down."""
         self.transcript.scroll_page_down(animate=False)
 
-    def action_top(self) -> None:
+    async def action_top(self) -> None:
         """The first message."""
+        await self.show_first()
         if self.transcript.views:
             self.set_focus(self.transcript.views[0], scroll_visible=False)
             self.transcript.scroll_home(animate=False)
 
-    def action_bottom(self) -> None:
+    async def action_bottom(self) -> None:
         """The end."""
-        self.transcript.to_end()
-        if self.transcript.views and self.transcript.focused_view is not None:
+        in_messages = self.transcript.focused_view is not None
+        await self.show_newest()
+        if self.transcript.views and in_messages:
             self.set_focus(self.transcript.views[-1], scroll_visible=False)
 
     def copy_text(self, text: str) -> None:
@@ -255,13 +282,12 @@ class MessageActions(Completing):
         self._show_found()
 
     def _show_found(self) -> None:
-        assert self.conversation.chat is not None
         self.say(f"{self._found_at + 1} of {len(self._found)}; n and N go on.")
         if (view := self.transcript.view_of(self._found[self._found_at])) is not None:
             self.set_focus(view, scroll_visible=False)
             view.scroll_visible(animate=False, top=True)
-        elif not self.conversation.temporary:
-            self.open_chat(self.conversation.chat.id, self._found[self._found_at])
+        else:
+            self.run_worker(self.fill(self._found[self._found_at]), exclusive=True, group="open")
 
     def action_find_next(self) -> None:
         """The next place."""

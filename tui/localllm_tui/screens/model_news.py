@@ -75,6 +75,13 @@ class ModelNews(ReadingAhead):
         else:
             self.load_model()
 
+    def load_at_start(self) -> None:
+        """Load the model that the chat on the screen will use, so that no other is loaded in vain."""
+        before = self.settings
+        self.load_for_chat()
+        if self.settings is before:
+            self.load_model()
+
     def load_model(self) -> None:
         """Load what the settings name."""
         self.no_model = None

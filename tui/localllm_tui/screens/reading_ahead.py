@@ -62,7 +62,7 @@ class ReadingAhead(ChatBase):
         conversation, editing, untitled = self.conversation, self.editing, self._untitled
         assistant, chat = conversation.assistant, conversation.chat
         chat_id = chat.id if chat is not None else None
-        typed = certain_part(self.prompt.text)
+        typed = certain_part(self.prompt.full_text)
         parent: int | Literal["leaf"] | None = "leaf"
         if editing is not None and editing.role is Role.USER:
             parent = editing.parent_id

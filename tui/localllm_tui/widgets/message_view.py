@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from textual.content import Content
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.selection import Selection
 from textual.strip import Strip
 from textual.style import Style
@@ -46,6 +46,9 @@ class MessageView(Widget, can_focus=True):
         self.status = ""
         """One line below a growing answer: loading, reading, or nothing."""
         self.show_reasoning = False
+        self.rows_ahead = 0
+        """Rows that a growing answer takes in advance whenever it needs one: laying out the screen is dear."""
+        self._reserved = 0
         self.streaming = message.state is MessageState.STREAMING
         self._load_text()
         self._width = 0
@@ -54,8 +57,8 @@ class MessageView(Widget, can_focus=True):
         self._n_frozen = 0
         self._n_code = 0
         self._rows: list[Row] | None = None
-        self._n_head = 0
-        self._strips: dict[int, Strip] = {}
+        self._strips: dict[int, tuple[Row, Strip]] = {}
+        """What was drawn of each row."""
 
     def _load_text(self) -> None:
         marked = with_marks(self.message.content, self.message.unsupported)
@@ -109,14 +112,20 @@ class MessageView(Widget, can_focus=True):
         self.draw()
 
     def draw(self) -> None:
-        """Lay out what is new and show it."""
-        before = len(self._rows) if self._rows is not None else 0
+        """Lay out what is new and show it: rows that stayed as they were are not drawn again."""
+        before, width = self._rows, self._width
         self._rows = None
-        if self._width and self.is_mounted:
-            rows = self._lay_out(self._width)
-            self.refresh(layout=len(rows) != before)
-        else:
+        if before is None or not width or not self.is_mounted:
             self.refresh(layout=True)
+            return
+        rows = self._lay_out(width)
+        if self._height_of(rows) != self.size.height:
+            self.refresh(layout=True)
+            return
+        both = min(len(rows), len(before))
+        first = next((y for y in range(both) if not same_row(before[y], rows[y])), both)
+        if n := max(len(rows), len(before)) - first:
+            self.refresh(Region(0, first, self.size.width, n))
 
     @property
     def text(self) -> str:
@@ -147,11 +156,18 @@ class MessageView(Widget, can_focus=True):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """Rows at this width."""
-        return len(self._lay_out(width))
+        return self._height_of(self._lay_out(width))
+
+    def _height_of(self, rows: list[Row]) -> int:
+        if not self.streaming:
+            return len(rows)
+        if len(rows) > self._reserved:
+            self._reserved = len(rows) + self.rows_ahead
+        return self._reserved
 
     def _forget_rows(self) -> None:
         self._frozen, self._n_frozen, self._n_code = [], 0, 0
-        self._rows = None
+        self._rows, self._reserved = None, 0
         self._strips.clear()
 
     def _lay_out(self, width: int) -> list[Row]:
@@ -162,11 +178,6 @@ class MessageView(Widget, can_focus=True):
         if self._rows is not None:
             return self._rows
         head = [head_row(self.message, self.place, width, self.speaker), *self._reasoning_rows(width)]
-        if len(head) != self._n_head:
-            self._n_head = len(head)
-            self._strips.clear()
-        for y in range(len(head)):
-            self._strips.pop(y, None)
         body = self._plain_rows(width) if self._reply is None else self._reply_rows(self._reply, width)
         self._rows = [*head, *body, *self._foot_rows(width)]
         return self._rows
@@ -270,12 +281,11 @@ class MessageView(Widget, can_focus=True):
         base = self.visual_style
         if y >= len(rows):
             return Strip.blank(width, base.rich_style)
-        frozen_end = self._n_head + len(self._frozen)
-        if y < frozen_end and (kept := self._strips.get(y)) is not None and kept.cell_length == width:
-            return kept
-        strip = self._strip(rows[y], y, width, base)
-        if y < frozen_end:
-            self._strips[y] = strip
+        row, kept = rows[y], self._strips.get(y)
+        if kept is not None and kept[1].cell_length == width and same_row(kept[0], row):
+            return kept[1]
+        strip = self._strip(row, y, width, base)
+        self._strips[y] = row, strip
         return strip
 
     def _strip(self, row: Row, y: int, width: int, base: Style) -> Strip:
@@ -313,6 +323,11 @@ class MessageView(Widget, can_focus=True):
                 out.append(row.joins if row.joins is not None else "\n")
             out.append(piece if row.joins is not None else piece.rstrip())
         return "".join(out), "\n"
+
+
+def same_row(one: Row, other: Row) -> bool:
+    """Whether two rows look the same; contents compare equal when their texts do, whatever their styles."""
+    return one is other or (one == other and one.content.spans == other.content.spans)
 
 
 def _ending(message: StoredMessage) -> list[tuple[str, str]]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
+from rich.text import Text
 from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import TextArea
-from textual.widgets.text_area import Edit, EditResult
+from textual.widgets.text_area import Edit, EditResult, Location
 
 from localllm_tui.actions import bindings
 from localllm_tui.markdown.clean import clean
+from localllm_tui.widgets.emacs import EmacsKeys
+from localllm_tui.widgets.pasted import Pasted
+from localllm_tui.widgets.vim import NormalMode
 
 PLACEHOLDER = "Ask anything.  @ attach a file   / commands"
 SHORT_PLACEHOLDER = "Ask anything.  @ file  / commands"
@@ -42,6 +47,13 @@ class Prompt(CleanTextArea):
             super().__init__()
             self.prefix = prefix
 
+    class ModeChanged(Message):
+        """vim's normal mode has begun or ended."""
+
+        def __init__(self, normal: bool) -> None:
+            super().__init__()
+            self.normal = normal
+
     def __init__(self) -> None:
         super().__init__(
             id="prompt",
@@ -57,24 +69,37 @@ class Prompt(CleanTextArea):
         self._unsent = ""
         self.completing = False
         """The list of completions is open: it takes some keys."""
+        self.pasted = Pasted()
+        self.busy = False
+        """An answer is being written: Esc is there to stop it."""
+        self.normal = False
+        """Keys are vim's commands, nothing is written."""
+        self._vim: NormalMode | None = None
+        self._emacs: EmacsKeys | None = None
 
     def on_resize(self) -> None:
         """Where there is little room, fewer words."""
         fits = self.size.width > len(PLACEHOLDER)
         self.placeholder = PLACEHOLDER if fits else SHORT_PLACEHOLDER
 
+    @property
+    def full_text(self) -> str:
+        """The text with what was pasted in place of its marks: what is sent and kept."""
+        return self.pasted.unfold(self.text)
+
     def put(self, text: str) -> None:
         """Replace the text, cursor at its end."""
-        self.text = text
+        self.text = self.pasted.fold_known(text)
         self.move_cursor(self.document.end)
 
     def take(self) -> str:
-        """The text, which leaves the prompt and joins its history."""
-        text = self.text
+        """The full text, which leaves the prompt and joins its history."""
+        text = self.full_text
         if text.strip() and (not self.past or self.past[-1] != text):
             self.past.append(text)
         self._at = None
         self.put("")
+        self._set_normal(False)
         return text
 
     @property
@@ -100,27 +125,91 @@ class Prompt(CleanTextArea):
         self.replace(full, (row, column - len(word)), (row, column), maintain_selection_offset=False)
         self.move_cursor((row, column - len(word) + len(full)))
 
+    # ---- what was pasted --------------------------------------------------------------------------------------------
+
+    def on_paste(self, event: events.Paste) -> None:
+        """A long text becomes a mark before it is put in."""
+        event.text = self.pasted.fold(event.text)
+
+    def edit(self, edit: Edit) -> EditResult:
+        """A mark is changed as a whole or not at all."""
+        top, bottom = self._mark_edge(edit.top, 0), self._mark_edge(edit.bottom, 1)
+        if edit.top == edit.bottom:
+            top = bottom
+        if (top, bottom) != (edit.top, edit.bottom):
+            edit = replace(edit, from_location=top, to_location=bottom)
+        return super().edit(edit)
+
+    def _mark_edge(self, place: Location, side: int) -> Location:
+        """The start (0) or end (1) of the mark that this place is within; elsewhere the place itself."""
+        row, column = place
+        within = [span for span in self.pasted.places(self.document.get_line(row)) if span[0] < column < span[1]]
+        return (row, within[0][side]) if within else place
+
+    def get_line(self, line_index: int) -> Text:
+        """A line as it is drawn."""
+        line = super().get_line(line_index)
+        for start, end in self.pasted.places(line.plain):
+            line.stylize("bold underline", start, end)
+        return line
+
+    # ---- keys -------------------------------------------------------------------------------------------------------
+
+    def use_key_set(self, name: str) -> None:
+        """Edit as in vim or emacs from now on, or plainly."""
+        self._vim = NormalMode(self, partial(self._set_normal, False)) if name == "vim" else None
+        self._emacs = EmacsKeys(self) if name == "emacs" else None
+        self._set_normal(False)
+
+    def _set_normal(self, normal: bool) -> None:
+        if normal != self.normal:
+            self.normal = normal
+            self.post_message(self.ModeChanged(normal))
+
     async def _on_key(self, event: events.Key) -> None:
         if self.completing and event.key in ("up", "down", "tab", "enter", "escape"):
             event.prevent_default()  # the screen moves in the list of completions
             return
-        if event.key == "enter":
-            event.prevent_default()
-            event.stop()
-            await self.screen.run_action("send")
-            return
         if event.key == "tab" and not self.text:
             return
-        row = self.cursor_location[0]
-        if event.key == "up" and row == 0 and self.wrapped_row == 0 and self._earlier():
-            event.prevent_default()
-            event.stop()
-            return
-        if event.key == "down" and self.is_last_row and self._later():
+        if await self._is_taken(event):
             event.prevent_default()
             event.stop()
             return
         await super()._on_key(event)
+
+    async def _is_taken(self, event: events.Key) -> bool:
+        """Whether the key had a meaning of its own, which has happened then."""
+        key = event.key
+        if self._emacs is not None:
+            key = {"ctrl+p": "up", "ctrl+n": "down"}.get(key, key)
+        if key == "enter":
+            await self.screen.run_action("send")
+            return True
+        if key == "up" and self.wrapped_row == 0 and self._earlier():
+            return True
+        if key == "down" and self.is_last_row and self._later():
+            return True
+        if self._vim is not None:
+            return await self._is_vims(self._vim, event)
+        return self._emacs is not None and self._emacs.press(event.key)
+
+    async def _is_vims(self, vim: NormalMode, event: events.Key) -> bool:
+        if event.key == "escape":
+            if self.text and not self.normal:
+                self._set_normal(True)
+                vim.begin()
+                return True
+            if vim.cancel():
+                return True
+            if self.busy:
+                await self.screen.run_action("stop")
+            return self.busy
+        character = {"backspace": "h", "delete": "x"}.get(event.key, event.character)
+        if not self.normal or character is None or not character.isprintable():
+            return False
+        vim.press(character)
+        return True
 
     @property
     def wrapped_row(self) -> int:
@@ -137,7 +226,7 @@ class Prompt(CleanTextArea):
         if at == 0:
             return False
         if self._at is None:
-            self._unsent = self.text
+            self._unsent = self.full_text
         self._at = at - 1
         self.put(self.past[self._at])
         return True

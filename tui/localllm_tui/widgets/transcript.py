@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -14,9 +13,6 @@ from localllm.history import StoredMessage
 from localllm_tui.actions import bindings
 from localllm_tui.widgets.message_view import MessageView
 
-WINDOW = 40
-"""Messages shown at once; earlier ones are loaded on demand."""
-
 
 class Transcript(VerticalScroll, can_focus=False, inherit_bindings=False):
     """Holds one `MessageView` per message."""
@@ -25,6 +21,8 @@ class Transcript(VerticalScroll, can_focus=False, inherit_bindings=False):
         *bindings("transcript"),
         *[Binding(str(n), f"screen.citation({n})", f"Source {n}", show=False) for n in range(1, 10)],
     ]
+
+    BLANK = True  # nothing but the messages is drawn
 
     class Behind(Message):
         """Text waits below while the user reads further up; 0 lines when all is drawn."""
@@ -36,6 +34,9 @@ class Transcript(VerticalScroll, can_focus=False, inherit_bindings=False):
     class Earlier(Message):
         """The user asked for earlier messages."""
 
+    class Later(Message):
+        """The user asked for later messages."""
+
     def __init__(self) -> None:
         super().__init__(id="transcript")
         self.views: list[MessageView] = []
@@ -43,20 +44,22 @@ class Transcript(VerticalScroll, can_focus=False, inherit_bindings=False):
         """Name over answers whose model is not known yet."""
         self.following = True
         """New rows scroll into sight; false once the user has scrolled up."""
-        self.last_draw_seconds = 0.0
-        """CPU time that the last drawing took, for the pace of the next ones."""
         self._waiting = 0
         self._pending: MessageView | None = None
 
-    async def fill(self, messages: list[tuple[StoredMessage, tuple[int, int]]], n_earlier: int = 0) -> None:
-        """Show these messages, and that `n_earlier` more stand before them."""
+    async def fill(
+        self, messages: list[tuple[StoredMessage, tuple[int, int]]], n_earlier: int = 0, n_later: int = 0
+    ) -> None:
+        """Show these messages, and that `n_earlier` more stand before them and `n_later` behind."""
         with self.app.batch_update():
             await self.remove_children()
             self.views = [MessageView(message, place, self.speaker) for message, place in messages]
             self._pending, self._waiting = None, 0
             widgets: list[Static | MessageView] = list(self.views)
             if n_earlier:
-                widgets.insert(0, EarlierLink(n_earlier))
+                widgets.insert(0, MoreLink(f"↑ {n_earlier:,} earlier messages", self.Earlier))
+            if n_later:
+                widgets.append(MoreLink(f"↓ {n_later:,} later messages", self.Later))
             await self.mount_all(widgets)
         self.follow()
         self.post_message(self.Behind(0))
@@ -114,24 +117,18 @@ class Transcript(VerticalScroll, can_focus=False, inherit_bindings=False):
         """More of an answer; drawn now only where the user can see it."""
         view.feed(text)
         if self.following or self.at_end:
-            self.draw(view)
+            view.draw()
         else:
             self._pending = view
             self._waiting += text.count("\n")
             self.post_message(self.Behind(max(1, self._waiting)))
-
-    def draw(self, view: MessageView) -> None:
-        """Draw a view and note what it cost."""
-        started = time.thread_time()
-        view.draw()
-        self.last_draw_seconds = time.thread_time() - started
 
     def catch_up(self) -> None:
         """Draw what waited."""
         view, self._pending = self._pending, None
         if view is not None:
             self._waiting = 0
-            self.draw(view)
+            view.draw()
             self.post_message(self.Behind(0))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -148,25 +145,26 @@ class Transcript(VerticalScroll, can_focus=False, inherit_bindings=False):
         self.catch_up()
         self.follow()
 
-    def focus_step(self, step: int) -> None:
-        """Focus the message above (-1) or below (1)."""
+    def focus_step(self, step: int, message_id: int | None = None) -> None:
+        """Focus the message above (-1) or below (1) the one in focus, or the one given."""
         if not self.views:
             return
-        here = self.focused_view
+        here = self.view_of(message_id) or self.focused_view
         at = self.views.index(here) + step if here is not None else len(self.views) - 1
         view = self.views[max(0, min(at, len(self.views) - 1))]
         self.screen.set_focus(view, scroll_visible=False)  # at once: the next key may be on its way
         view.scroll_visible(animate=False)
 
 
-class EarlierLink(Static):
-    """Loads the messages before the window."""
+class MoreLink(Static):
+    """Loads messages before or behind those that are shown."""
 
     auto_links = False
 
-    def __init__(self, n: int) -> None:
-        super().__init__(f"↑ {n:,} earlier messages", classes="earlier", markup=False)
+    def __init__(self, text: str, asks: type[Transcript.Earlier | Transcript.Later]) -> None:
+        super().__init__(text, classes="more", markup=False)
+        self._asks = asks
 
     def on_click(self) -> None:
         """Ask for them."""
-        self.post_message(Transcript.Earlier())
+        self.post_message(self._asks())

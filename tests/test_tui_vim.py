@@ -1,0 +1,125 @@
+"""vim's normal mode in the prompt."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from textual.app import App, ComposeResult
+
+from localllm.settings import Settings
+from localllm_tui.widgets.message_view import MessageView
+from localllm_tui.widgets.prompt import Prompt
+from localllm_tui.widgets.vim import NormalMode
+from tests.fakes import FakeEngine
+from tests.tui import opened
+
+VIM = Settings(keys="vim")
+CASES = [
+    # text, where the cursor stands, keys, text after them, cursor after them
+    ("one two three", (0, 0), "dw", "two three", (0, 0)),
+    ("one two three", (0, 0), "2dw", "three", (0, 0)),
+    ("one two three", (0, 0), "d2w", "three", (0, 0)),
+    ("one two three", (0, 4), "D", "one ", (0, 3)),
+    ("one two three", (0, 4), "d0", "two three", (0, 0)),
+    ("one two three", (0, 12), "db", "one two e", (0, 8)),
+    ("one two", (0, 0), "x", "ne two", (0, 0)),
+    ("one two", (0, 0), "3x", " two", (0, 0)),
+    ("one two", (0, 2), "X", "oe two", (0, 1)),
+    ("one two", (0, 0), "wx", "one wo", (0, 4)),
+    ("one two", (0, 0), "ex", "on two", (0, 2)),
+    ("one two", (0, 0), "$x", "one tw", (0, 5)),
+    ("one two", (0, 6), "0rX", "Xne two", (0, 0)),
+    ("one two", (0, 0), "~~", "ONe two", (0, 2)),
+    ("one two", (0, 0), "ywP", "one one two", (0, 3)),
+    ("one two", (0, 0), "dwp", "tone wo", (0, 4)),
+    ("a\nb\nc", (0, 0), "dd", "b\nc", (0, 0)),
+    ("a\nb\nc", (2, 0), "dd", "a\nb", (1, 0)),
+    ("a\nb\nc", (0, 0), "2dd", "c", (0, 0)),
+    ("a\nb\nc", (0, 0), "dj", "c", (0, 0)),
+    ("a\nb\nc", (1, 0), "dG", "a", (0, 0)),
+    ("a\nb\nc", (2, 0), "dgg", "", (0, 0)),
+    ("a\nb\nc", (0, 0), "yyp", "a\na\nb\nc", (1, 0)),
+    ("a\nb\nc", (0, 0), "ddp", "b\na\nc", (1, 0)),
+    ("a\nb\nc", (0, 0), "YjP", "a\na\nb\nc", (1, 0)),
+    ("a\n  b", (0, 0), "J", "a b", (0, 1)),
+    ("a\nb\nc", (0, 0), "G", "a\nb\nc", (2, 0)),
+    ("a\nb\nc", (2, 0), "gg", "a\nb\nc", (0, 0)),
+    ("a\nb\nc", (0, 0), "10j", "a\nb\nc", (2, 0)),
+    ("  one", (0, 4), "^", "  one", (0, 2)),
+    ("one two", (0, 0), "dwuw", "one two", (0, 4)),
+    ("one two", (0, 0), "Q", "one two", (0, 0)),
+    ("one two", (0, 0), "dQx", "ne two", (0, 0)),
+    ("", (0, 0), "xddpJ~", "", (0, 0)),
+]
+
+
+class Stage(App[None]):
+    def compose(self) -> ComposeResult:
+        yield Prompt()
+
+
+@pytest.mark.parametrize(("text", "at", "keys", "after", "cursor"), CASES, ids=[case[2] for case in CASES])
+async def test_commands(text: str, at: tuple[int, int], keys: str, after: str, cursor: tuple[int, int]) -> None:
+    app = Stage()
+    async with app.run_test():
+        area = app.query_one(Prompt)
+        area.put(text)
+        area.move_cursor(at)
+        vim = NormalMode(area, lambda: None)
+        for key in keys:
+            vim.press(key)
+        assert (area.text, area.cursor_location) == (after, cursor)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text("hjklwbe0^$GgiaIAoOxXrJdcypPuUDCYsS~23qz", max_size=6), max_size=8))
+async def test_no_row_of_keys_breaks_anything(rows: list[str]) -> None:
+    app = Stage()
+    async with app.run_test():
+        area = app.query_one(Prompt)
+        area.put("one two\n  three, four\n\nfive")
+        vim = NormalMode(area, lambda: None)
+        for key in "".join(rows):
+            vim.press(key)
+        row, column = area.cursor_location
+        assert 0 <= row < area.document.line_count and 0 <= column <= len(area.document.get_line(row))
+        assert set(area.text) <= set(string.printable)
+
+
+async def test_escape_goes_from_writing_to_commands_to_the_messages(tmp_path: Path) -> None:
+    async with opened(tmp_path, settings=VIM) as here:
+        await here.ask("One")
+        await here.pilot.press(*"helo", "escape")
+        await here.until(lambda: " N " in here.text(), "the mark")
+        await here.pilot.press("i", "l", "escape", "h", "x", "d")
+        assert here.screen.prompt.text == "helo", "the d waits for a motion"
+        await here.pilot.press("escape", "escape")
+        await here.until(lambda: isinstance(here.screen.focused, MessageView), "the messages")
+
+
+async def test_enter_sends_from_normal_mode_and_writing_goes_on(tmp_path: Path) -> None:
+    async with opened(tmp_path, settings=VIM) as here:
+        await here.pilot.press(*"Hi", "escape")
+        await here.pilot.press("enter")
+        await here.until(lambda: here.screen.turn is None and len(here.history.path(1)) == 2, "the answer")
+        assert not here.screen.prompt.normal and here.history.path(1)[0].content == "Hi"
+
+
+async def test_escape_stops_an_answer_where_the_prompt_is_empty(tmp_path: Path) -> None:
+    engine = FakeEngine(["A long answer. " * 60], seconds_per_token=0.004, hold=40)
+    async with opened(tmp_path, engine, settings=VIM) as here:
+        await here.pilot.press(*"Go", "enter")
+        await here.until(lambda: here.screen.turn and here.screen.turn.n_tokens > 20, "some text")
+        await here.pilot.press("escape")
+        await here.until(lambda: here.screen.turn is None, "the end")
+        assert "Stopped. The text is kept." in here.text()
+
+
+async def test_the_default_keys_write_everything(tmp_path: Path) -> None:
+    async with opened(tmp_path) as here:
+        await here.pilot.press(*"dd", "escape", *"x")
+        assert here.screen.prompt.text == "ddx"
