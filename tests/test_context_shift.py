@@ -228,6 +228,31 @@ def test_shifted_keys_are_those_of_the_new_positions() -> None:
 
 
 @pytest.mark.model
+def test_a_cancelled_shift_leaves_the_beginning_as_it_was() -> None:
+    need(CHAT)
+    model = Model(CHAT)
+    context = Context(model, n_ctx=512, n_outputs_max=1)
+    try:
+        text = model.vocab.tokenize(
+            "one two three four five six seven eight nine ten one two three four five six seven"
+        )
+        keep = len(text) // 3
+        context.decode(0, text, 0, 1)
+        expected = context.logits(0).copy()
+        assert context.seq_shift(0, keep, 2 * keep)
+        context.abort()
+        assert not context.decode(0, text[:1], context.n_past(0), 1)
+        context.abort(False)
+        context.seq_rm(0, keep)
+        context.decode(0, text[keep:], keep, 1)
+        assert np.abs(context.logits(0) - expected).mean() < 0.25
+        assert context.logits(0).argmax() == expected.argmax()
+    finally:
+        context.close()
+        model.close()
+
+
+@pytest.mark.model
 def test_a_recurrent_model_says_that_it_cannot_forget_a_part(tmp_path: Path) -> None:
     write_mamba(tmp_path / "Tiny-Mamba.gguf")
     engine = LocalEngine(EngineSpec(tmp_path / "Tiny-Mamba.gguf", n_ctx=64))
