@@ -24,7 +24,7 @@ from localllm.rag.answer import (
 from localllm.rag.index import Library
 from localllm.rag.passages import fitted_passages
 from localllm.rag.search import Hit, SearchResult, search
-from localllm.rag.thresholds import Thresholds, calibrate, keep_thresholds, thresholds_of
+from localllm.rag.thresholds import Thresholds, calibrate, keep_thresholds, share_for, thresholds_of
 from localllm.settings import Paths, Settings
 from tests.fakes import FakeEmbedder, FakeEngine
 from tests.libraries import HANDBOOK, make_library
@@ -272,7 +272,7 @@ def test_thresholds_are_the_librarys_own_where_it_has_some(tmp_path: Path) -> No
     library = make_library(tmp_path / "l.db", HANDBOOK, FakeEmbedder())
     assert thresholds_of(library).relevance == 0.0
     keep_thresholds(library, relevance=0.7, coverage=0.2)
-    assert thresholds_of(library) == Thresholds(0.7, 0.2, 2.0)
+    assert thresholds_of(library) == Thresholds(0.7, 0.2, 1.0)  # small as it is: they were learned here
 
 
 def test_calibration_turns_away_no_more_than_allowed() -> None:
@@ -293,7 +293,13 @@ def test_sentences_for_a_question_without_words_are_still_offered() -> None:
 def test_the_starter_embedders_thresholds_are_built_in(tmp_path: Path) -> None:
     library = make_library(tmp_path / "l.db", HANDBOOK)
     library.activate(library.model("f" * 64, name="all-MiniLM-L6-v2.F16", dim=384, max_tokens=512).id)
-    assert thresholds_of(library) == Thresholds(0.55, 0.5, 0.7)
+    assert thresholds_of(library) == Thresholds(0.55 / 2, 0.5 / 2, 0.7 / 2)  # at their smallest: it is tiny
+
+
+def test_in_a_smaller_library_less_is_enough() -> None:
+    shares = [share_for(n) for n in (0, 10, 40, 100, 240, 5_000, 1_000_000)]
+    assert shares == sorted(shares) and shares[0] == shares[1] == 0.5 and shares[-3:] == [1.0, 1.0, 1.0]
+    assert shares[2] == pytest.approx(0.68, abs=0.01)
 
 
 def test_a_paraphrase_with_a_high_cosine_is_never_turned_away() -> None:
@@ -301,5 +307,4 @@ def test_a_paraphrase_with_a_high_cosine_is_never_turned_away() -> None:
     thresholds = Thresholds(0.54, 0.5, 0.6)
     assert not thresholds.refuses(SearchResult((hit,), "hybrid", 0.0))
     assert thresholds.refuses(SearchResult((replace(hit, cosine=0.58),), "hybrid", 0.0))
-    assert not thresholds.refuses(SearchResult((replace(hit, cosine=0.58),), "hybrid", 0.0), whole=True)
     assert thresholds.refuses(SearchResult((replace(hit, cosine=None, coverage=0.4),), "keyword", 0.0))

@@ -65,6 +65,16 @@ def test_small_documents_answer_and_turn_strangers_away(name: str, tmp_path: Pat
 
 
 @pytest.mark.model
+def test_ten_small_documents_in_one_library_answer_and_turn_strangers_away(
+    tmp_path: Path, embedder: LlamaEmbedder
+) -> None:
+    library = library_of(HOUSE | CLUB, tmp_path / "both", embedder)
+    refused = [q for q in HOUSE_ANSWERS | CLUB_ANSWERS if asked(library, q, embedder).refusal]
+    assert refused == []
+    assert [q for q in STRANGERS if not asked(library, q, embedder).refusal] == []
+
+
+@pytest.mark.model
 @pytest.mark.parametrize(
     "question", ["When is the seal replaced, and which part is it?", "What does a rattling noise mean?"]
 )

@@ -120,12 +120,12 @@ def ground(
     thresholds = thresholds_of(library)
 
     def refuses(found: SearchResult, asked: str) -> bool:
-        if not thresholds.refuses(found, whole=bool(whole)):
+        if not thresholds.refuses(found):
             return False
         if embedder is None or found.best_cosine is None:
             return True
         # The vector of several short notes together hides the one that answers: its sentences have the last word.
-        return thresholds.refuses(Nearness(asked, embedder).of(found), whole=bool(whole))
+        return thresholds.refuses(Nearness(asked, embedder).of(found))
 
     found, sought = find(question), question
     whole = whole_documents(library, found.hits, budget, count_tokens, n_passages)

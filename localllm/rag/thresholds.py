@@ -4,10 +4,14 @@ What counts is how near the nearest passage is: the cosine of it or of its neare
 question's words that one passage covers, weighed by rarity; their mean tells answerable questions from others better
 than either. Without an embedder the share stands alone. Thresholds belong to one embedder, and a library may hold its
 own, learned by ``docs eval`` from the user's questions.
+
+The more passages there are, the nearer the nearest is by chance. So the built-in thresholds hold for a library as large
+as the one they were learned in; in smaller ones less is enough.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +27,10 @@ DEFAULT_FALSE_REFUSALS = 0.10
 """Share of answerable questions that calibration lets be turned away at most."""
 BY_NAME = {"all-minilm-l6-v2": (0.55, 0.70)}
 """Relevance and sure cosine by a part of the embedder's name, learned as docs/answers.md says."""
+LEARNED_IN = 240
+"""Passages of the library that they were learned in."""
+_LEAST_SHARE = 0.5
+"""Of a threshold that is asked in the smallest libraries."""
 UNKNOWN = (0.0, 2.0)
 """By other embedders nothing is turned away until `docs eval` has learned a threshold."""
 
@@ -38,20 +46,13 @@ class Thresholds:
     sure: float = 2.0
     """A cosine from which a question is never turned away, whatever its words: a paraphrase may share none."""
 
-    def refuses(self, found: SearchResult, *, whole: bool = False) -> bool:
-        """Whether the passages that were found say too little.
-
-        Args:
-            found: By a search in the mode that the question is answered in.
-            whole: The model reads every document in full. Then half as much is enough: a few texts don't tell which
-                words are rare.
-        """
+    def refuses(self, found: SearchResult) -> bool:
+        """Whether the passages say too little that a search found in the mode that the question is answered in."""
         if not found.hits:
             return True
-        share = 0.5 if whole else 1.0
         if found.best_cosine is not None:
-            return found.best_cosine < self.sure * share and relevance(found) < self.relevance * share
-        return found.best_coverage < self.coverage * share
+            return found.best_cosine < self.sure and relevance(found) < self.relevance
+        return found.best_coverage < self.coverage
 
 
 def relevance(found: SearchResult) -> float:
@@ -62,17 +63,22 @@ def relevance(found: SearchResult) -> float:
 
 
 def thresholds_of(library: Library) -> Thresholds:
-    """The library's own thresholds where it has any for its active embedder, else the ones that are built in."""
-    active = library.active_model
+    """The library's own thresholds where it has any for its active embedder, else the built-in ones for its size."""
+    active, share = library.active_model, share_for(library.count_chunks())
     own = library.get("thresholds", {})
     if not isinstance(own, dict):
         own = {}
-    coverage = float(own.get("coverage", DEFAULT_COVERAGE))
+    coverage = float(own.get("coverage", DEFAULT_COVERAGE * share))
     if active is None:
         return Thresholds(UNKNOWN[0], coverage, UNKNOWN[1])
     name = active.name.lower()
     built_in, sure = next((values for part, values in BY_NAME.items() if part in name), UNKNOWN)
-    return Thresholds(float(own.get(active.fingerprint, built_in)), coverage, sure)
+    return Thresholds(float(own.get(active.fingerprint, built_in * share)), coverage, sure * share)
+
+
+def share_for(n_passages: int) -> float:
+    """Share of the built-in thresholds that a library of this size asks for: grows with the log of its passages."""
+    return min(1.0, max(_LEAST_SHARE, math.log1p(n_passages) / math.log1p(LEARNED_IN)))
 
 
 def keep_thresholds(library: Library, *, relevance: float | None = None, coverage: float | None = None) -> None:
