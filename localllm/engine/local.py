@@ -24,6 +24,7 @@ from localllm.engine.protocol import (
 )
 from localllm.engine.sampling import TokenSampler
 from localllm.engine.sessions import SessionStore, file_fingerprint
+from localllm.engine.slot_state import restore_slot, save_slot
 from localllm.engine.template import ChatTemplate
 from localllm.engine.watch import Watch
 from localllm.errors import EngineClosed, GenerationError
@@ -311,36 +312,11 @@ class LocalEngine:
     # ---- sessions ----
 
     def _restore(self, slot: Slot, prompt: list[int], session: str, notes: list[str]) -> None:
-        """Load the chat's saved state where it holds more of the prompt than the cache does."""
-        if self._sessions is None or not session:
-            return
-        from localllm.llama.state import write_state
-
-        try:
-            saved = self._sessions.find(session)
-            if saved is None:
-                return
-            useful = common_prefix(saved.tokens, prompt)
-            if useful <= slot.holds(prompt) or len(saved.tokens) > self._backend.n_ctx:
-                return
-            state = self._sessions.read_state(saved)
-            slot.tokens = []  # what it held is replaced
-            if not write_state(self._backend, slot.seq, state):
-                self._backend.seq_rm(slot.seq, 0)
-                raise ValueError("llama.cpp refused it")
-            slot.tokens = saved.tokens
-        except ValueError as reason:
-            with contextlib.suppress(OSError):
-                self._sessions.forget(session)
-            notes.append(f"The saved state of this chat was not used: {reason}.")
+        if self._sessions is not None and session:
+            notes += restore_slot(self._sessions, session, self._backend, slot, prompt)
 
     def _save(self, slot: Slot) -> bool:
-        from localllm.llama.state import read_state
-
-        slot.dirty = False
-        if self._sessions is None or not slot.tokens or self._closed:
-            return False
-        return self._sessions.save(slot.session, slot.tokens, read_state(self._backend, slot.seq))
+        return self._sessions is not None and not self._closed and save_slot(self._sessions, self._backend, slot)
 
     def _save_before_loss(self, slot: Slot) -> None:
         if slot.dirty:
