@@ -123,61 +123,10 @@ def list_(session: Session, /, skipped: bool, everything: bool, name: str, as_js
 @click.pass_obj
 def status(session: Session, /, name: str, as_json: bool) -> None:
     """What a library follows, holds and can do."""
-    from localllm.rag.lease import indexer
+    from localllm.cli.docs_status import show_status
 
     with _library(session, name) as library:
-        embedder, present = _embedder(session, library), _embedder(session)
-        documents, roots, active = library.documents(), library.roots(), library.active_model
-        counts = {s: sum(d.status == s for d in documents) for s in ("ok", "partial", "pending", "skipped", "error")}
-        chunks = library.count_chunks()
-        missing = library.count_missing_vectors(active.id) if active else chunks
-        pid = indexer(library)
-    usable = active is not None and embedder is not None and active.fingerprint == embedder.fingerprint
-    mode = "keywords and meaning" if usable else "keywords alone"
-    why = ""
-    if not usable:
-        if embedder is None:
-            why = "there is no embedding model here: `localllm models pull starter` gets one"
-        elif active is None:
-            why = "no vectors were made yet: `localllm docs sync`"
-        else:
-            why = f"the vectors were made by {active.name or 'another embedder'}: `localllm docs reembed`"
-    newer = present.name if usable and present and active and present.fingerprint != active.fingerprint else ""
-    size = sum(p.stat().st_size for p in session.paths.libraries.glob(f"{name}.db*"))
-    if as_json:
-        print_json(
-            {
-                "library": name, "bytes": size, "search": "hybrid" if usable else "keyword", "why": why,
-                "roots": [
-                    {"path": str(r.path), "kind": r.kind, "offline": r.offline, "synced": r.synced_at} for r in roots
-                ],
-                "documents": counts, "chunks": chunks, "chunks_without_vector": missing,
-                "embedder": active.name if active else None, "newer_embedder": newer or None, "indexing_process": pid,
-            }
-        )  # fmt: skip
-        return
-    click.echo(f"{name}: {counts['ok'] + counts['partial']:,} documents, {chunks:,} chunks, {size / 1e6:,.1f} MB")
-    click.echo(f"Search by {mode}{f' ({why})' if why else ''}")
-    if newer and active:
-        click.echo(f"Its vectors are by {active.name}; `localllm docs reembed` makes them anew by {newer}")
-    if active and missing:
-        click.echo(f"{missing:,} chunks have no vector yet; the next sync makes them")
-    for r in roots:
-        if r.offline:
-            state = "not there now; its documents are kept"
-        elif r.synced_at is None:
-            state = "not read to its end yet"
-        else:
-            state = f"last changed {datetime.fromtimestamp(r.synced_at).strftime('%Y-%m-%d %H:%M')}"
-        click.echo(f"  {r.path}  ({state})")
-    if not roots:
-        click.echo(f"It follows no folder: `localllm docs add FOLDER -d {quote(name)}` adds one")
-    left_out = counts["skipped"] + counts["error"] + counts["pending"]
-    if left_out:
-        files = "1 file has" if left_out == 1 else f"{left_out:,} files have"
-        click.echo(f"{files} no text here: `localllm docs list --skipped` says why")
-    if pid:
-        click.echo(f"Process {pid} is indexing now")
+        show_status(session, library, _embedder(session, library), _embedder(session), as_json=as_json)
 
 
 @command.command()
