@@ -23,7 +23,7 @@ from localllm.presets import (
     preset_of,
     save_preset,
 )
-from localllm.settings import Paths, Settings
+from localllm.settings import Paths, Settings, rule_of
 
 
 @pytest.fixture
@@ -69,9 +69,7 @@ VALUES: dict[type, st.SearchStrategy[Any]] = {
     int: st.integers(0, 500),
     float: st.floats(0.2, 1.0),
 }
-FREE = [
-    n for n in PRESET_SETTINGS if n not in ("gpu_layers", "passages", "kv_type", "kv_type_v", "answer_mode", "assembly")
-]
+FREE = [n for n in PRESET_SETTINGS if not rule_of(n).choices and n not in ("gpu_layers", "passages")]
 
 
 @given(
