@@ -193,6 +193,16 @@ def test_no_more_sentences_are_chosen_than_there_are_and_never_more_than_three()
             assert bool(pattern.fullmatch(reply)) is (length <= min(n, 3))
 
 
+def test_the_same_sentence_in_two_files_is_offered_once_and_its_denial_too() -> None:
+    def offered(*texts: str) -> list[str]:
+        passages = [Passage(n, f"{n}.md", "", "", None, 1, 0, len(t), 0.5, t) for n, t in enumerate(texts, 1)]
+        return [c.text for c in extract.candidates("When is the seal replaced?", passages)]
+
+    text = "Replace the seal every 400 hours."
+    assert offered(text, "REPLACE the seal, every 400 hours!", "The seal.") == [text]
+    assert len(offered("The seal is replaced by day.", "The seal is not replaced by day.")) == 2
+
+
 def test_what_has_little_to_do_with_the_question_is_not_offered(tmp_path: Path) -> None:
     found = asked(make_library(tmp_path / "l.db", HANDBOOK), "When is the seal replaced?", extractive=True)
     assert [c.text for c in found.choices] == ["Replace the seal every 400 hours of operation."]

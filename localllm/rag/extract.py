@@ -28,6 +28,7 @@ _LONG = 300
 _TITLE_WORDS, _TITLE_CHARS = 8, 60
 _HEADING = re.compile(r"#{1,6}\s[^\n]*(?:\n\s*|$)")
 _BULLET = re.compile(r"(?:[-*•]|\d{1,3}[.)])\s+")
+_WORD = re.compile(r"\w+")
 _PARTS = re.compile(
     r"(?:[,;?]\s*|\s+)(?:and|or)\s+(?=(?:what|which|who|whom|whose|when|where|why|how)\b)|[?;]\s+(?=\w)", re.IGNORECASE
 )
@@ -69,8 +70,8 @@ def candidates(
     """The sentences of the passages that have most to do with the question, best first.
 
     Half of what counts is the meaning (the cosine of question and sentence under its title), the rest the share of the
-    question's words, weighed by rarity, and the rank of the passage. Titles are no sentences. A question in several
-    parts gets the best sentence of each.
+    question's words, weighed by rarity, and the rank of the passage. Titles are no sentences, and neither is what says
+    nothing that a better one doesn't say. A question in several parts gets the best sentence of each.
 
     Args:
         question: As the user asked it.
@@ -96,7 +97,9 @@ def candidates(
         scores = [-1.0] * len(spots)
         for i, c in zip(first, close, strict=True):
             scores[i] = 0.5 * c + 0.3 * words[i] + 0.2 * spots[i][0].score
-    ranked = sorted(range(len(spots)), key=lambda i: (-scores[i], i))[:limit]
+    ranked = _saying_more(
+        sorted(range(len(spots)), key=lambda i: (-scores[i], i)), [p.text[a:b] for p, a, b in spots], limit
+    )
     best = [i for i in ranked if scores[i] >= _WORTH * scores[ranked[0]]]
     for part in _PARTS.split(question)[1:]:
         # "... and which part is it?" asks for a sentence that has little to do with the question before it.
@@ -109,6 +112,18 @@ def candidates(
         Candidate(n, *spots[i], scores[i], (originals or {}).get(spots[i][0].n, spots[i][0]))
         for n, i in enumerate(best, 1)
     ]
+
+
+def _saying_more(ranked: Sequence[int], sentences: Sequence[str], limit: int) -> list[int]:
+    """The first `limit` that have a word which no better one has: a report may lie there as Word file and as PDF."""
+    kept: dict[int, set[str]] = {}
+    for i in ranked:
+        if len(kept) == limit:
+            break
+        words = set(_WORD.findall(sentences[i].lower()))
+        if not any(words <= others for others in kept.values()):
+            kept[i] = words
+    return list(kept)
 
 
 def _sentences(text: str) -> Iterator[tuple[int, int]]:
