@@ -127,7 +127,7 @@ class Writer:
 
         compiled = self.book(rules).compile(self.engine, Settings())
         compiled.system = ""  # the prompt says it already
-        unmet = [f"{p.rule_id.split('-', 1)[1]}: {p.reason}" for p in compiled.report if p.where != "decode"]
+        unmet = [f"{p.rule_id.split('-', 1)[1]}: {p.reason}" for p in compiled.report if p.where == "check"]
         base = Request(
             messages=(Message(Role.USER, prompt),), max_tokens=self._max_tokens, sampling=Sampling(temperature=0)
         )

@@ -51,7 +51,10 @@ class GrammarMatcher:
         self._closers = closers
         self._most_words, self._n_words, self._in_word = most_words, 0, False
         self._end = vocabulary.end_tokens[0]
-        self._ending: list[int] = []
+        self._due: list[int] = []
+        """Tokens that were decided on and come next."""
+        self._due_ends = False
+        """The answer is over behind them."""
         self._ended = False
         self._committed = 0
         self._search_again = 0
@@ -61,6 +64,8 @@ class GrammarMatcher:
         self._way: list[int] | None = None
         self._behind = b""
         """What was committed since the way out was known to be one."""
+        self._refused: int | None = None
+        """What the model chose at this position and may not have."""
         self._next: tuple[int, list[int]] | None = None
         """A token that may be committed next, and the way out behind it."""
 
@@ -70,16 +75,18 @@ class GrammarMatcher:
         A single end token that is refused is a wish to end: where the spec names closers that lead to a legal end, the
         matcher allows nothing else from here on, and stops there.
         """
-        if self._ending:
-            ahead = self._ending[: len(tokens)]
+        if self._due:
+            ahead = self._due[: len(tokens)]
             return next((i for i, (a, b) in enumerate(zip(ahead, tokens, strict=False)) if a != b), len(ahead))
         legal = int(self._raw.validate_tokens(list(tokens)))
         if legal == len(tokens):
             return legal
         self._check()
+        if len(tokens) == 1:
+            self._refused = tokens[0]
         wishes_to_end = legal == 0 and len(tokens) == 1 and tokens[0] in self.vocabulary.end_tokens
         if self._closers and wishes_to_end and self._committed >= self._wish_again:
-            self._ending = self._by_closers(self._raw, _MAX_CLOSER) or []
+            self._decide(self._by_closers(self._raw, _MAX_CLOSER) or [], ends=True)
             self._wish_again = self._committed + _SEARCH_EVERY
         return legal
 
@@ -95,17 +102,17 @@ class GrammarMatcher:
         ahead = ids
         if self._next is not None and ids[0] == self._next[0]:
             self._way, self._behind, ahead = self._next[1], b"", ids[1:]
-        self._next = None
+        self._next = self._refused = None
         self._committed += len(ids)
         if self._way is not None:
             if not self._behind and self._way[: len(ahead)] == ahead:
                 self._way = self._way[len(ahead) :]
             else:
                 self._behind += self.vocabulary.bytes_of(ahead)
-        if self._ending:
-            follows = self._ending[: len(ids)] == ids
-            self._ending = self._ending[len(ids) :] if follows else []
-            self._ended = follows and not self._ending
+        if self._due:
+            follows = self._due[: len(ids)] == ids
+            self._due = self._due[len(ids) :] if follows else []
+            self._ended = follows and not self._due and self._due_ends
         if not self._raw.consume_tokens(ids):
             raise ConstraintRefused(f"The answer left the grammar: {first_line(self._raw.get_error())}.")
         if self.position is not None:
@@ -127,20 +134,38 @@ class GrammarMatcher:
     def mask(self) -> NDArray[np.bool_]:
         """True for every token id that may come next, shape (n_vocab,).
 
-        A mask is asked for where the model's own choice was refused. Where words are counted and no other may begin,
-        it wanted another one: only the end is allowed then, or else the last word would grow ("Once upon atime").
+        A mask is asked for where the model's own choice was refused. Where it may stand in another case, it does: text
+        in lower case is the model's own text. Where words are counted and no other may begin, it wanted another one: only
+        the end is allowed then, or else the last word would grow ("Once upon atime").
         """
-        if self._ending:
-            return self._only(self._ending[:1])
+        if self._due:
+            return self._only(self._due[:1])
         packed = np.frombuffer(self._raw.compute_bitmask(), np.uint8)
         self._check()
         allowed = np.unpackbits(packed, count=self.vocabulary.n_vocab, bitorder="little").view(np.bool_)
+        if other := self._in_other_case():
+            self._decide(other, ends=False)
+            return self._only(other[:1])
         if self._most_words and self._in_word and not allowed[self.vocabulary.closing_order.spaced].any():
             way = self.closing(_MAX_LAST)
             if way is not None:
-                self._ending = way
+                self._decide(way, ends=True)
                 return self._only(way[:1] or self.vocabulary.end_tokens)
         return allowed
+
+    def _decide(self, tokens: list[int], *, ends: bool) -> None:
+        self._due, self._due_ends = tokens, ends
+
+    def _in_other_case(self) -> list[int]:
+        """The refused token in lower or in upper case, where that may stand; else nothing."""
+        if self._json or self._refused is None or self._refused in self.vocabulary.end_tokens:
+            return []
+        text = self.vocabulary.bytes_of((self._refused,)).decode("utf-8", "replace")
+        for other in (text.lower(), text.upper()):
+            ids = self.vocabulary.ids_of(other.encode()) if other != text else []
+            if ids and self._raw.validate_tokens(ids) == len(ids):
+                return ids
+        return []
 
     def _only(self, tokens: Sequence[int]) -> NDArray[np.bool_]:
         only = np.zeros(self.vocabulary.n_vocab, np.bool_)
@@ -149,7 +174,7 @@ class GrammarMatcher:
 
     def forced(self) -> list[int]:
         """Tokens that must come next, possibly none; a limit that was exceeded shows at the token after."""
-        return list(self._ending) if self._ending else self._raw.compute_ff_tokens()
+        return list(self._due) if self._due else self._raw.compute_ff_tokens()
 
     @property
     def accepting(self) -> bool:
@@ -163,8 +188,8 @@ class GrammarMatcher:
 
     def closing(self, limit: int) -> list[int] | None:
         """A shortest known way to a legal end in at most `limit` tokens, or None. Empty where the answer may end."""
-        if self._ending:
-            return list(self._ending) if len(self._ending) <= limit else None
+        if self._due and self._due_ends:
+            return list(self._due) if len(self._due) <= limit else None
         if self.accepting:
             return []
         way = self._known_way()
@@ -182,8 +207,8 @@ class GrammarMatcher:
 
     def closing_after(self, token: int, limit: int) -> list[int] | None:
         """What `closing` would be once this legal token was committed."""
-        if self._ending:
-            rest = self._ending[1:] if self._ending[0] == token else None
+        if self._due and self._due_ends:
+            rest = self._due[1:] if self._due[0] == token else None
             return rest if rest is not None and len(rest) <= limit else None
         way = [] if self.accepting else self._known_way()
         if way and self._stays_in_string(token) and self._raw.validate_tokens([token, way[0]]) == 2:

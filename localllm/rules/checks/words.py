@@ -14,6 +14,9 @@ from localllm.rules.checks.kinds import STR, STRS, CheckKind, Field, Fragment, P
 from localllm.rules.outcome import Context, Finding, failed, passed
 
 ANY = r"(?s:.)*"
+EDGE = r"[\x00-/:-@\[-\^`\{-\x7f\u{A0}-\u{BF}\u{2010}-\u{203A}]"
+"""What stands beside a word: no letter of ASCII, and typographic marks. (Every other character that is no letter would
+make the grammars of several rules together too complex: checks and monitors know those.)"""
 
 
 def fold(text: str) -> str:
@@ -41,7 +44,7 @@ def contains(words: Iterable[str], match: str = "word") -> str:
     """A full-text expression: one of the words occurs."""
     options = "|".join(rust_literal(w) for w in words)
     if match == "word":
-        return rf"({ANY}[^\w])?(?i:{options})([^\w]{ANY})?"
+        return rf"({ANY}{EDGE})?(?i:{options})({EDGE}{ANY})?"
     return rf"{ANY}(?i:{options}){ANY}"
 
 
@@ -58,7 +61,7 @@ def avoids(words: Iterable[str], match: str = "word") -> list[Fragment]:
     found = [Fragment(contains(short), negated=True)] if short else []
     if long:
         options = "|".join(rust_literal(w) for w in long)
-        found.append(Fragment(rf"({ANY}[^\w])?(?i:{options}){ANY}", negated=True))
+        found.append(Fragment(rf"({ANY}{EDGE})?(?i:{options}){ANY}", negated=True))
     return found
 
 
@@ -116,7 +119,7 @@ def _keywords_grammar(params: Params) -> list[Fragment]:
         if n == 1:
             found.append(Fragment(contains([word], params["match"])))
         elif n <= 10:
-            edge = r"[^\w]" if params["match"] == "word" else ""
+            edge = EDGE if params["match"] == "word" else ""
             found.append(
                 Fragment(rf"({ANY}{edge})?(?i:{one})({edge}({ANY}{edge})?(?i:{one})){{{n - 1}}}({edge}{ANY})?")
             )

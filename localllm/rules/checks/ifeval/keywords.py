@@ -8,7 +8,7 @@ from collections import Counter
 from localllm.rules.checks.benchmark import strict
 from localllm.rules.checks.ifeval.kind import NUMBER, RELATION, TEXT, TEXTS, compare, count_grammar, instruction
 from localllm.rules.checks.kinds import CheckKind, Fragment, Params
-from localllm.rules.checks.words import avoids, contains, pattern_of, rust_literal
+from localllm.rules.checks.words import EDGE, avoids, contains, pattern_of, rust_literal
 
 
 def _existence(p: Params, text: str) -> bool:
@@ -60,7 +60,7 @@ KINDS: tuple[CheckKind, ...] = (
         lambda p: count_grammar(
             f"(?i:{rust_literal(p['keyword'])})"
             if p["relation"] == "less than"
-            else rf"[^\w](?i:{rust_literal(p['keyword'])})[^\w]",
+            else rf"{EDGE}(?i:{rust_literal(p['keyword'])}){EDGE}",
             p["frequency"],
             p["relation"] == "less than",
             10,
