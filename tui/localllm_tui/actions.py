@@ -122,6 +122,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("rebind", "Change the key of an action", "App", slash="rebind"),
     Action("system", "Instructions for this chat", "App", slash="system", argument="TEXT"),
     Action("model", "Switch the model", "App", "f3", slash="model", argument="NAME"),
+    Action("unload", "Unload the model; the next question loads it", "App", slash="unload"),
     Action("parameters", "Model, draft and sampling of this chat", "App", "alt+p", slash="parameters"),
     Action("presets", "Presets: use one, save this chat as one", "App", "f7", slash="preset", argument="NAME"),
     Action("get_starter", "Get the starter model", "App", slash="starter"),

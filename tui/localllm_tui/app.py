@@ -106,7 +106,8 @@ class LocalLLMApp(App[int]):
                 file.write(traceback.format_exc() + "\n")
         except (OSError, LocalLLMError):
             path = Path(os.devnull)
-        self.panic(Text(f"localllm: Something went wrong inside the app; your chats are kept. Details: {path}"))
+        if not self._exit_renderables:  # what follows from the first mistake is in the file
+            self.panic(Text(f"localllm: Something went wrong inside the app; your chats are kept. Details: {path}"))
 
     def on_mount(self) -> None:
         """What can wait until something is on the screen."""

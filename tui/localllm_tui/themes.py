@@ -69,7 +69,11 @@ def with_markdown_colours(variables: dict[str, str]) -> dict[str, str]:
     """Theme variables with those that Markdown needs, for any theme."""
     foreground = Color.parse(variables.get("foreground", "#ffffff"))
     background = Color.parse(variables.get("background", "#000000"))
-    muted = "ansi_bright_black" if foreground.ansi is not None else background.blend(foreground, 0.58).hex
+    if foreground.ansi is not None:  # the terminal's own colours: lines are quiet there, too
+        muted = "ansi_bright_black"
+        variables = {**variables, "border": muted, "border-blurred": muted}
+    else:
+        muted = background.blend(foreground, 0.58).hex
     return {
         "md-muted": muted,
         "md-block": variables.get("surface", "#1a1d22"),

@@ -33,7 +33,10 @@ class AppActions(ChatActions):
 
     def action_palette(self) -> None:
         """Find anything."""
-        self.app.action_command_palette()
+        from textual.command import CommandPalette
+
+        if not CommandPalette.is_open(self.app):
+            self.app.push_screen(CommandPalette(placeholder="Find an action, chat, model or library"))
 
     def action_help(self) -> None:
         """All actions and keys."""
@@ -266,9 +269,18 @@ class AppActions(ChatActions):
             self.use_model(name)
             return
         info = self.status.status.info
-        self.app.push_screen(
-            ModelsScreen(self.paths, self.settings, info.path if info is not None else None), self.use_model
+        screen = ModelsScreen(
+            self.paths,
+            self.settings,
+            info.path if info is not None else None,
+            unload=self.action_unload if info is not None else None,
         )
+        self.app.push_screen(screen, self.use_model)
+
+    def action_unload(self) -> None:
+        """Give the memory of the model back."""
+        if self._free():
+            self.unload_model()
 
     def use_model(self, name: str | None) -> None:
         """Answer with this model from now on; the chat keeps it."""

@@ -145,7 +145,7 @@ class Asking(ModelNews):
             self.say(str(error), "error")
             return
         self.hints.show(True)
-        self.prompt.busy = True
+        self.prompt.set_busy(True)
         self.status.set(activity="answering", problem=False, live_speed=0.0)
 
     # ---- the queue --------------------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ class Asking(ModelNews):
     async def _turn_is_over(self, turn: Turn) -> None:
         self.turn = None
         self.hints.show(False)
-        self.prompt.busy = False
+        self.prompt.set_busy(False)
         self.status.set(activity="", problem=False, live_speed=0.0)
         self.chat_list.refill()
         if self.queue and not turn.stopping:

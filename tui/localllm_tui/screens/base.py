@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from textual import events, on
 from textual.content import Content
+from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
@@ -48,6 +50,12 @@ class ChatBase(Screen[None]):
         settings: How it looks and answers.
         paths: Where files are kept.
     """
+
+    @dataclass
+    class ModelsFound(Message):
+        """The models on this computer that can chat."""
+
+        names: list[str]
 
     def __init__(self, assistant: Assistant, settings: Settings, paths: Paths) -> None:
         super().__init__()
@@ -244,6 +252,20 @@ class ChatBase(Screen[None]):
         else:
             info = self.status.status.info
             welcome.ready(info.model if info is not None else "")
+            self.run_worker(self._name_models, thread=True, group="welcome", exit_on_error=False)
+
+    def _name_models(self) -> None:
+        """What else there is to chat with; a thread reads it from the files."""
+        from localllm.models.shelf import list_models
+
+        with suppress(LocalLLMError, OSError):
+            self.post_message(self.ModelsFound([m.name for m in list_models(self.paths) if m.usable]))
+
+    @on(ModelsFound)
+    def models_found(self, news: ModelsFound) -> None:
+        """An empty chat names them."""
+        for welcome in self.query(Welcome):
+            welcome.found(news.names)
 
     async def sync(self) -> None:
         """Bring the transcript to the active branch in place: widgets stay, and so does the focus."""

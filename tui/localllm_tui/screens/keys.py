@@ -57,7 +57,7 @@ class KeysScreen(ModalScreen[None]):
                     ("Enter", "another key", ""),
                     ("a", "a further key", "add"),
                     ("r", "as in the key set", "reset"),
-                    ("Esc", "leave", "leave"),
+                    ("Esc", "close", "leave"),
                 ]
             )
 

@@ -206,9 +206,9 @@ class MessageActions(Completing):
         if messages:
             self.regenerate(messages[-1])
 
-    def action_continue_message(self) -> None:
-        """Go on behind the answer in focus."""
-        view = self._here
+    def action_continue_message(self, message_id: int = 0) -> None:
+        """Go on behind an answer: by default the one in focus."""
+        view = self.transcript.view_of(message_id) or self._here
         if view is None or view.message.role is not Role.ASSISTANT:
             self.say("Only an answer can be continued.", "warning")
         else:

@@ -101,20 +101,29 @@ class ModelNews(ReadingAhead):
 
     def switch_model(self, name: str) -> None:
         """Answer with another model from now on."""
+        self.settings = self.settings.with_changes(model=name)
+        self._close_model()
+        self.load_model()
+
+    def unload_model(self) -> None:
+        """Give its memory back; the next question loads it again."""
+        self._close_model()
+        self.status.set(activity="model unloaded", problem=False)
+        self.say("The model's memory is free. The next question loads it again.")
+
+    def _close_model(self) -> None:
         from localllm.engine.protocol import Engine
         from localllm.events import Loading
         from localllm.open import open_engine
 
-        settings, paths = self.settings.with_changes(model=name), self.paths
+        settings, paths = self.settings, self.paths
 
         def opener(report: Callable[[Loading], None]) -> Engine:
             return open_engine(settings, paths, on_progress=report)
 
-        self.settings = settings
         self.idle.stop()
         self.status.set(info=None)
         self.conversation.assistant.switch(opener)
-        self.load_model()
 
     # ---- the model of a chat ----------------------------------------------------------------------------------------
 

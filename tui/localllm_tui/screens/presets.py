@@ -63,7 +63,7 @@ class PresetsScreen(ModalScreen[Preset | None]):
                     ("Enter", "use in this chat", ""),
                     ("s", "save this chat as a preset", "save"),
                     ("d", "delete", "delete"),
-                    ("Esc", "leave", "leave"),
+                    ("Esc", "close", "leave"),
                 ]
             )
 

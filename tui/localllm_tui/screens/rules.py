@@ -88,7 +88,7 @@ class RulesScreen(ModalScreen[str | None]):
                     options.append(Option(self._line(entry.name, entry.title, entry.facts), id=f"set-{entry.name}"))
             yield OptionList(*options, id="rule-sets", compact=True, markup=False)
             yield Static(f"Your own TOML files belong into {self._paths.rules}.", id="rules-note", markup=False)
-            yield HintRow([("Enter", "choose", ""), ("Esc", "leave", "leave")])
+            yield HintRow([("Enter", "choose", ""), ("Esc", "close", "leave")])
 
     def _line(self, name: str, title: str, facts: str) -> Content:
         mark = Content.styled("● " if name == self._current else "  ", "$accent")

@@ -22,7 +22,7 @@ from localllm_tui.markdown.blocks import EMPTY, MUTED, Code
 from localllm_tui.markdown.clean import clean, clean_line
 from localllm_tui.markdown.layout import Row, count_code, rows_of
 from localllm_tui.markdown.wrap import wrap
-from localllm_tui.widgets.message_head import actions_row, head_row
+from localllm_tui.widgets.message_head import actions_row, head_row, link
 from localllm_tui.widgets.reply_text import ReplyText, with_marks
 
 if TYPE_CHECKING:
@@ -237,6 +237,10 @@ class MessageView(Widget, can_focus=True):
         for text, style in notes:
             for start, end in wrap(text, width):
                 rows.append(Row(Content.styled(text[start:end], style), len(text[start:end])))
+        if rows and not self.streaming and can_go_on(self.message):
+            link_row = rows[-1].content + link("   Continue", f"screen.continue_message({self.message.id})", "bold")
+            if link_row.cell_length <= width:
+                rows[-1] = Row(link_row, len(link_row))
         if rows and (self._plain or (self._reply is not None and self._reply.answer.blocks)):
             rows.insert(0, Row(EMPTY))
         if not self.streaming and self.has_focus and (actions := actions_row(self.message, width)) is not None:
@@ -328,6 +332,11 @@ class MessageView(Widget, can_focus=True):
 def same_row(one: Row, other: Row) -> bool:
     """Whether two rows look the same; contents compare equal when their texts do, whatever their styles."""
     return one is other or (one == other and one.content.spans == other.content.spans)
+
+
+def can_go_on(message: StoredMessage) -> bool:
+    """Whether an answer ended before its end."""
+    return message.state is MessageState.STREAMING or message.reason in (FinishReason.CANCELLED, FinishReason.LENGTH)
 
 
 def _ending(message: StoredMessage) -> list[tuple[str, str]]:

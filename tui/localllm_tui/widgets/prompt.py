@@ -155,6 +155,11 @@ class Prompt(CleanTextArea):
 
     # ---- keys -------------------------------------------------------------------------------------------------------
 
+    def set_busy(self, busy: bool) -> None:
+        """An answer begins or ends; nothing else moves while it grows."""
+        self.busy = busy
+        self.cursor_blink = not busy and self.app.animation_level != "none"
+
     def use_key_set(self, name: str) -> None:
         """Edit as in vim or emacs from now on, or plainly."""
         self._vim = NormalMode(self, partial(self._set_normal, False)) if name == "vim" else None

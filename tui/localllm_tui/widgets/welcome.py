@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.content import Content
 from textual.widgets import Static
 
@@ -18,15 +20,34 @@ class Welcome(Static):
     def __init__(self) -> None:
         super().__init__(id="welcome", markup=False)
 
+        self._model = ""
+        self._others: tuple[str, ...] = ()
+
     def ready(self, model: str) -> None:
-        """A model is there, or on its way."""
-        name = clean_line(model)
+        """A model is there, or, without a name, on its way."""
+        self._model = model
+        self._show()
+
+    def found(self, models: Sequence[str]) -> None:
+        """What else is on this computer to chat with."""
+        self._others = tuple(models)
+        if self._is_ready:
+            self._show()
+
+    _is_ready = False
+
+    def _show(self) -> None:
+        self._is_ready = True
+        name = clean_line(self._model)
         first = f"{name} is ready." if name else "The model is being loaded; you can write already."
         self.update(
             Content("localllm\n").stylize("bold $accent")
             + Content.styled("A private assistant. Nothing leaves this computer.\n\n", MUTED)
-            + Content(first + "\n\n")
+            + Content(first + "\n")
+            + Content.styled(also(self._model, self._others), MUTED)
+            + Content("\n")
             + _row("Enter", "send the prompt", "screen.send")
+            + _row("F4", "ask your own documents", "screen.documents")
             + _row("Ctrl+K", "find any action, chat or model", "screen.palette")
             + _row("Ctrl+F", "search all chats", "screen.search_chats")
             + _row("F1", "help", "screen.help")
@@ -34,6 +55,7 @@ class Welcome(Static):
 
     def no_model(self, reason: str, offline: bool) -> None:
         """Offer the starter."""
+        self._is_ready = False
         text = (
             Content("localllm\n").stylize("bold $accent")
             + Content.styled(clean_line(reason) + "\n\n", "")
@@ -48,6 +70,15 @@ class Welcome(Static):
     def progress(self, text: str) -> None:
         """Something is being fetched."""
         self.update(Content("localllm\n").stylize("bold $accent") + Content(clean_line(text)))
+
+
+def also(model: str, others: Sequence[str], most: int = 3) -> str:
+    """Which other models could be used, the first few by name."""
+    names = [clean_line(name) for name in others if name != model]
+    if not names:
+        return ""
+    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"Also on this computer: {', '.join(names[:most])}{rest}. F3 switches.\n"
 
 
 def _row(key: str, text: str, action: str) -> Content:
