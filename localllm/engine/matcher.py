@@ -134,9 +134,9 @@ class GrammarMatcher:
     def mask(self) -> NDArray[np.bool_]:
         """True for every token id that may come next, shape (n_vocab,).
 
-        A mask is asked for where the model's own choice was refused. Where it may stand in another case, it does: text
-        in lower case is the model's own text. Where words are counted and no other may begin, it wanted another one: only
-        the end is allowed then, or else the last word would grow ("Once upon atime").
+        A mask is asked for where the model's own choice was refused. Where that may stand in another case it does: text
+        in lower case is the model's own text. Where words are counted and no other may begin, it wanted another one:
+        only the end is allowed then, or else the last word would grow ("Once upon atime").
         """
         if self._due:
             return self._only(self._due[:1])
