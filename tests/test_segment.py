@@ -73,6 +73,13 @@ def test_stop_words_are_dropped_unless_there_is_nothing_else() -> None:
     assert query_terms("the who").terms == ("the", "who")
 
 
+def test_may_that_asks_for_leave_is_no_word_of_the_question() -> None:
+    assert query_terms("May I have a dog?").terms == ("dog",)
+    assert query_terms("may the tenant keep dogs").terms == ("tenant", "keep", "dogs")
+    assert query_terms("May 2019 minutes").terms == ("may", "2019", "minutes")
+    assert query_terms("What may I keep?").terms == ("may", "keep")
+
+
 def test_quoted_phrases_must_occur(index: sqlite3.Connection) -> None:
     assert query_terms('seal "every 400 hours"').phrases == ("every 400 hours",)
     assert found(index, "Replace it every 400 hours.", 'seal "every 400 hours"')

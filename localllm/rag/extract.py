@@ -16,6 +16,7 @@ from localllm.events import Citation, Passage, SupportState
 from localllm.rag.alignment import aligned
 from localllm.rag.nearness import MAX_SENTENCES, Nearness
 from localllm.rag.prompting import clean
+from localllm.rag.segment import without_opening_may
 from localllm.rag.sentences import sentence_spans
 from localllm.rag.stem import content_stems
 
@@ -83,7 +84,7 @@ def candidates(
     spots = [(p, a, b) for p in passages for a, b in _sentences(p.text)]
     if not spots:
         spots = [(p, a, b) for p in passages for a, b in sentence_spans(p.text)]
-    wanted = set(content_stems(question))
+    wanted = set(content_stems(without_opening_may(question)))
     stems = [set(content_stems(p.text[a:b])) for p, a, b in spots]
     weight = {w: math.log(1 + len(spots) / (1 + sum(w in s for s in stems))) for w in wanted}
     total = sum(weight.values()) or 1.0

@@ -72,13 +72,18 @@ def query_terms(query: str) -> QueryTerms:
     Words become terms, identifiers of code (``read_file``, ``readFile``) also a phrase of their parts, so that each way
     of writing finds the other. Quoted parts of the query become phrases that must occur.
     """
-    folded = _fold(query)
+    folded = without_opening_may(_fold(query))
     phrases = [cut for part in _QUOTED.findall(folded) if (cut := " ".join(words(fts_text(part))))]
     rest = _QUOTED.sub(" ", folded) if phrases else folded
     terms = [term for chunk in _UNSPACED.sub(lambda m: f" {m[0]} ", rest).split() for term in _terms_of(chunk)]
     seen = dict.fromkeys(t.lower() for t in terms)
     kept = [t for t in seen if t not in STOP_WORDS]
     return QueryTerms(tuple(kept or (seen if not phrases else ())), tuple(phrases))
+
+
+def without_opening_may(question: str) -> str:
+    """A question without the verb of "May I ...?", which would be looked for as the month and in every permission."""
+    return _OPENING_MAY.sub("", question)
 
 
 def words(text: str) -> list[str]:
@@ -141,6 +146,9 @@ def _quote(term: str) -> str:
     return '"' + term.replace('"', '""') + '"'
 
 
+_OPENING_MAY = re.compile(
+    r"^\W*may\s+(?=(?:i|we|you|he|she|it|they|one|the|a|an|my|our|your|this|these|that|those)\b)", re.IGNORECASE
+)
 _STOP_WORDS = """
     a about above after again against all am an and any are aren as at be because been before being below between
     both but by can cannot could couldn d did didn do does doesn doing don down during each few for from further had
