@@ -1,11 +1,13 @@
 """The controller on real texts and a simulated clock: what speculation would gain on a machine with a given cost curve.
 
-    python -m bench.replay [--tokens 160]
+    python -m bench.replay [--tokens 160] [--price 0.2] [--curve TEXT] [--alone]
 
-The starter model answers the workloads once, plainly, and graded drafts predict each token of those answers. Then the
-decode loop's decisions are replayed without any evaluation: what is accepted is known, and time is what the curve of
-`tests/speculation.py` says, give or take 3 %. The figures are the same on a busy machine and on a quiet one; what they
-leave out is everything that a curve does not say.
+The starter model in Q4_0 answers the workloads once, plainly, and graded drafts predict each token of those answers.
+Then the decode loop's decisions are replayed without any evaluation: what is accepted is known, and time is what the
+curve of `tests/speculation.py` says, give or take 3 %. The figures are the same on a busy machine and on a quiet one;
+what they leave out is everything that a curve does not say. Each cell has the tokens of all answers to its prompts,
+`--rounds` times. All workloads share one controller in turn, as they do in one installation; with `--alone` each has a
+fresh one, so that its grant and all that it learns are paid for by that workload alone.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench.pairs import write
-from bench.synthetic import STARTER, make_draft
+from bench.synthetic import DRAFTS, make_draft
 from bench.workloads import WORKLOADS, share_copied
 from localllm.engine.acceptance import Acceptance
 from localllm.engine.controller import Controller
@@ -28,12 +32,15 @@ from localllm.engine.costs import CostTable, calibrate
 from localllm.engine.draft_ngram import NgramDrafter
 from localllm.engine.local import LocalEngine
 from localllm.engine.protocol import Drafter, EngineSpec, TokenEvent
+from localllm.engine.speculate import SAMPLE
 from localllm.llama.context import Context
 from localllm.llama.model import Model
 from tests.speculation import CURVES, Machine
 
-DRAFT_PRICE, READ_PRICE = 0.2, 0.08
-"""Of a drafted token and of one that is only read, in plain steps: the starter against the synthetic target."""
+DRAFT_PRICE = 0.2
+"""Of a drafted token in plain steps: the starter against 180 layers; against 60 it is a half."""
+READ_SHARE = 0.4
+"""What a token that the draft only reads costs, of one that it drafts."""
 CONTROL = 17
 """The starter's first tokens are its control tokens."""
 Prediction = tuple[int, float]
@@ -47,6 +54,7 @@ class Answer:
     prompt: list[int]
     tokens: list[int]
     copied: float
+    drawn: bool = False
     predictions: dict[str, list[Prediction]] = field(default_factory=dict)
 
 
@@ -55,8 +63,9 @@ class ReplayDrafter:
 
     name = "replayed"
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, price: float) -> None:
         self.machine = machine
+        self.price = price
         self.answer = Answer("", [], [], 0.0)
         self.predictions: list[Prediction] = []
         self.evaluated = 0
@@ -73,7 +82,7 @@ class ReplayDrafter:
         return self.propose_while(context, k, lambda _: True)
 
     def propose_while(self, context: Sequence[int], k: int, go_on: Callable[[Sequence[float]], bool]) -> list[int]:
-        self.machine.work((self.lag(context) - 1) * READ_PRICE)
+        self.machine.work((self.lag(context) - 1) * READ_SHARE * self.price)
         at, right = len(context) - len(self.answer.prompt), True
         draft: list[int] = []
         self._confidences = []
@@ -82,7 +91,7 @@ class ReplayDrafter:
             draft.append(token if right else -5)
             right = right and token == self.answer.tokens[at + len(draft) - 1]
             self._confidences.append(confidence)
-            self.machine.work(DRAFT_PRICE)
+            self.machine.work(self.price)
             if not go_on(self._confidences):
                 break
         self._read, self.evaluated = len(context), len(draft)
@@ -97,119 +106,167 @@ class ReplayDrafter:
     def close(self) -> None: ...
 
 
-def answer_all(n: int) -> list[Answer]:
-    """Plain answers of the starter to every prompt."""
-    engine = LocalEngine(EngineSpec(STARTER, n_ctx=2048, speculation="none"))
+def answer_all(n: int, target: Path) -> list[Answer]:
+    """Plain answers of the target to every prompt."""
+    engine = LocalEngine(EngineSpec(target, n_ctx=2048, speculation="none"))
     answers = []
     for workload in WORKLOADS.values():
         for text in workload.prompts:
             request = workload.request(text, n, "none")
             prompt = engine._prompt_ids(request, [])
             tokens = [t for e in engine.stream(request) if isinstance(e, TokenEvent) for t in e.token_ids]
-            answers.append(Answer(workload.name, prompt, tokens, share_copied(prompt, tokens)))
+            drawn = workload.temperature > 0
+            answers.append(Answer(workload.name, prompt, tokens, share_copied(prompt, tokens), drawn))
     engine.close()
     return answers
 
 
-def predict(answers: Sequence[Answer], quality: str, folder: Path) -> None:
-    """What the draft of this quality says at each token of the answers."""
-    if quality == "perfect":
-        for answer in answers:
-            answer.predictions[quality] = [(t, 0.999) for t in answer.tokens]
-        return
-    model = Model(make_draft(folder, quality, "Q4_0"))
-    context = Context(model, n_ctx=2048, n_outputs_max=64)
+def sample_answer(target: Path) -> Answer:
+    """The sample text of the calibration, and what the target says at each of its tokens."""
+    model = Model(target)
+    sample = model.vocab.tokenize(SAMPLE)
+    model.close()
+    answer = Answer("sample", sample[:1], sample[1:], 0.0)
+    predict([answer], "target", target)
+    return answer
+
+
+def predict(answers: Sequence[Answer], quality: str, path: Path) -> None:
+    """What the draft in this file says at each token of the answers."""
+    model = Model(path)
+    context = Context(model, n_ctx=2048)
     for answer in answers:
         context.seq_rm(0, 0)
         text, first = [*answer.prompt, *answer.tokens], len(answer.prompt) - 1
         for i in range(0, first, 512):
             context.decode(0, text[i : min(i + 512, first)], i, 0)
         found: list[Prediction] = []
-        for i in range(first, len(text), 64):
-            part = text[i : i + 64]
-            context.decode(0, part, i, len(part))
-            for row in range(len(part)):
-                logits = context.logits(row)
-                best = int(logits.argmax())
-                found.append((best, 1.0 / float(np.exp(logits - logits[best]).sum())))
-        answer.predictions[quality] = found[: len(answer.tokens)]
+        for i in range(first, len(text) - 1):  # one by one, as it drafts: a batch rounds otherwise
+            context.decode(0, text[i : i + 1], i, 1)
+            logits = context.logits(0)
+            best = int(logits.argmax())
+            found.append((best, 1.0 / float(np.exp(logits - logits[best]).sum())))
+        answer.predictions[quality] = found
     context.close()
     model.close()
 
 
-def replay(
-    answers: Sequence[Answer], curve: str, quality: str, rounds: int = 2
-) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Speed-ups and the ledger's net loss per token, by workload."""
+@dataclass
+class Setting:
+    """A simulated machine with a freshly calibrated controller."""
+
+    machine: Machine
+    controller: Controller
+    ngram: NgramDrafter
+    model: ReplayDrafter
+
+
+def set_up(curve: str, quality: str, sample: Answer, price: float) -> Setting:
+    """Costs and agreement measured as a first start measures them."""
     machine = Machine(CURVES[curve], noise=0.03)
     costs = CostTable(33)
     calibrate(costs, machine.step, machine.clock, seconds=60 * machine.plain_seconds)
-    ngram, model = NgramDrafter(range(CONTROL)), ReplayDrafter(machine)
+    ngram, model = NgramDrafter(range(CONTROL)), ReplayDrafter(machine, price)
     drafters: list[Drafter] = [ngram]
     acceptance: dict[str, Acceptance] = {}
     if quality != "none":
         drafters.append(model)
-        costs.observe_draft(model.name, DRAFT_PRICE * machine.plain_seconds)
-        costs.observe_catch_up(model.name, READ_PRICE * machine.plain_seconds)
+        costs.observe_draft(model.name, price * machine.plain_seconds)
+        costs.observe_catch_up(model.name, READ_SHARE * price * machine.plain_seconds)
         record = acceptance[model.name] = Acceptance()
-        for (token, confidence), right in zip(answers[-1].predictions[quality][:60], answers[-1].tokens, strict=False):
-            record.observe(confidence, token == right)  # stands for the sample text of the calibration
-    controller = Controller(costs, drafters, clock=machine.clock, acceptance=acceptance)
-    speedups: dict[str, list[float]] = {}
-    losses: dict[str, list[float]] = {}
-    ledger = controller.ledger
-    for _ in range(rounds):
-        for answer in answers:
-            ngram.close()  # earlier rounds gave the same answers
-            model.answer, model.predictions = answer, answer.predictions.get(quality, [])
-            text = [*answer.prompt, *answer.tokens]
-            context = text[: len(answer.prompt) + 1]
-            controller.begin(answer.prompt)
-            started, lost, tokens = machine.now, ledger.net_loss, ledger.tokens
-            while len(context) < len(text):
-                draft = list(controller.choose(context, min(31, len(text) - len(context) - 1)).tokens)
-                before = machine.now
-                machine.step(1 + len(draft))
-                emitted: list[int] = []
-                for token in [*draft, -1]:
-                    emitted.append(text[len(context) + len(emitted)])
-                    if emitted[-1] != token:
-                        break
-                controller.observe(emitted, len(emitted) - 1, len(draft), 1 + len(draft), machine.now - before)
-                context += emitted
-            plain = (len(answer.tokens) - 1) * machine.plain_seconds
-            speedups.setdefault(answer.workload, []).append(plain / (machine.now - started))
-            sums = losses.setdefault(answer.workload, [0.0, 0.0])
-            sums[0] += ledger.net_loss - lost
-            sums[1] += ledger.tokens - tokens
-    return speedups, {name: lost / tokens for name, (lost, tokens) in losses.items()}
+        for (wanted, _), (token, confidence) in zip(
+            sample.predictions["target"], sample.predictions[quality], strict=True
+        ):
+            record.observe(confidence, token == wanted)
+    return Setting(machine, Controller(costs, drafters, clock=machine.clock, acceptance=acceptance), ngram, model)
+
+
+@dataclass
+class Sums:
+    """What the answers of one workload took."""
+
+    speedups: list[float] = field(default_factory=list)
+    lost: float = 0.0
+    """By the ledger, in plain steps; negative where it gained."""
+    tokens: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def loss(self) -> float:
+        return self.lost / self.tokens
+
+
+def replay(setting: Setting, answer: Answer, quality: str, sums: Sums) -> None:
+    """One answer."""
+    machine, controller, ledger = setting.machine, setting.controller, setting.controller.ledger
+    setting.ngram.close()  # earlier rounds gave the same answers
+    setting.model.answer, setting.model.predictions = answer, answer.predictions.get(quality, [])
+    text = [*answer.prompt, *answer.tokens]
+    context = text[: len(answer.prompt) + 1]
+    controller.begin(answer.prompt, drawn=answer.drawn)
+    started, lost, tokens = machine.now, ledger.net_loss, ledger.tokens
+    while len(context) < len(text):
+        draft = list(controller.choose(context, min(31, len(text) - len(context) - 1)).tokens)
+        before = machine.now
+        machine.step(1 + len(draft))
+        emitted: list[int] = []
+        for token in [*draft, -1]:
+            emitted.append(text[len(context) + len(emitted)])
+            if emitted[-1] != token:
+                break
+        controller.observe(emitted, len(emitted) - 1, len(draft), 1 + len(draft), machine.now - before)
+        context += emitted
+        sums.lengths[len(draft)] += 1
+    sums.speedups.append((len(answer.tokens) - 1) * machine.plain_seconds / (machine.now - started))
+    sums.lost += ledger.net_loss - lost
+    sums.tokens += ledger.tokens - tokens
+
+
+def replay_all(
+    answers: Sequence[Answer], sample: Answer, curve: str, quality: str, rounds: int, price: float, alone: bool
+) -> dict[str, Sums]:
+    """All workloads with one curve and draft."""
+    found: dict[str, Sums] = {}
+    setting = set_up(curve, quality, sample, price)
+    for names in [[n] for n in WORKLOADS] if alone else [list(WORKLOADS)]:
+        if alone:
+            setting = set_up(curve, quality, sample, price)
+        for _ in range(rounds):
+            for answer in answers:
+                if answer.workload in names:
+                    replay(setting, answer, quality, found.setdefault(answer.workload, Sums()))
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=160)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--price", type=float, default=DRAFT_PRICE, help="of a drafted token in plain steps")
+    parser.add_argument("--curve", default="", help="only curves whose name begins with this")
+    parser.add_argument("--alone", action="store_true", help="a fresh controller for each workload")
     parser.add_argument("--models", type=Path, default=Path(tempfile.gettempdir()) / "localllm-bench-models")
     options = parser.parse_args()
-    answers = answer_all(options.tokens)
-    qualities = ("perfect", "Q3_K", "Q2_K", "useless")
-    for quality in qualities:
-        predict(answers, quality, options.models)
-    names = list(WORKLOADS)
+    target = make_draft(options.models, "perfect", "Q4_0")
+    answers, sample = answer_all(options.tokens, target), sample_answer(target)
+    for quality in DRAFTS:
+        predict([*answers, sample], quality, make_draft(options.models, quality, "Q4_0"))
     print(f"{'share of tokens that continue the prompt':<42}" + "".join(
-        f"{statistics.fmean(a.copied for a in answers if a.workload == n):>11.0%}" for n in names))  # fmt: skip
-    print(f"{'speed-up against plain decoding':<42}" + "".join(f"{n:>11}" for n in names) + "   largest loss")
-    rows = []
-    for curve in list(CURVES)[:4]:
-        for quality in ("none", *qualities):
-            speedups, losses = replay(answers, curve, quality)
-            loss = max(losses.values())
-            means = {n: statistics.harmonic_mean(v) for n, v in speedups.items()}
-            rows.append({"curve": curve, "draft": quality, "speedup": means, "all": speedups, "losses": losses})
-            print(
-                f"{curve:<30}{quality:<12}" + "".join(f"{means[n]:11.2f}" for n in names) + f"  {loss:+.2%}", flush=True
-            )
-    every = [s for row in rows for s in row["speedup"].values()]  # type: ignore[attr-defined]
-    print(f"worst cell {min(every):.3f}, geometric mean {statistics.geometric_mean(every):.3f}")
+        f"{statistics.fmean(a.copied for a in answers if a.workload == n):>17.0%}" for n in WORKLOADS))  # fmt: skip
+    print(f"{'speed-up against plain decoding, loss':<42}" + "".join(f"{n:>17}" for n in WORKLOADS))
+    rows: list[dict[str, Any]] = []
+    for curve in [c for c in list(CURVES)[:4] if c.startswith(options.curve)]:
+        for quality in ("none", *DRAFTS):
+            found = replay_all(answers, sample, curve, quality, options.rounds, options.price, options.alone)
+            means = {n: statistics.harmonic_mean(s.speedups) for n, s in found.items()}
+            losses = {n: s.loss for n, s in found.items()}
+            rows.append({"curve": curve, "draft": quality, "speedup": means, "losses": losses,
+                         "lengths": {n: dict(sorted(s.lengths.items())) for n, s in found.items()}})  # fmt: skip
+            print(f"{curve:<30}{quality:<12}" + "".join(f"{means[n]:9.2f}{losses[n]:+8.2%}" for n in found), flush=True)
+    every = [s for row in rows for s in row["speedup"].values()]
+    lost = [loss for row in rows for loss in row["losses"].values()]
+    print(f"worst cell {min(every):.3f}, geometric mean {statistics.geometric_mean(every):.3f}; largest loss "
+          f"{max(lost):+.2%}, {sum(loss > 0.01 for loss in lost)} of {len(lost)} cells above 1 %")  # fmt: skip
     write("speculation-replay", rows)
 
 

@@ -2,8 +2,8 @@
 
     python -m bench.sampled [--tokens 128]
 
-The starter answers at a temperature; target and graded drafts then evaluate those answers, and at each token it is
-computed how likely a drafted token would be accepted:
+The starter in Q4_0 answers at a temperature; target and graded drafts then evaluate those answers, and at each token it
+is computed how likely a drafted token would be accepted:
 
 - **likeliest**: the draft model's likeliest token is proposed and compared with what the target draws;
 - **same numbers**: the draft model draws with the target's settings and the very random number that the target will
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from bench.pairs import write
 from bench.replay import DRAFT_PRICE
-from bench.synthetic import STARTER, make_draft
+from bench.synthetic import make_draft
 from bench.workloads import WORKLOADS
 from localllm.engine.local import LocalEngine
 from localllm.engine.protocol import EngineSpec, Request, Sampling, TokenEvent
@@ -119,17 +119,18 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path(tempfile.gettempdir()) / "localllm-bench-models")
     options = parser.parse_args()
     results = []
+    starter = make_draft(options.models, "perfect", "Q4_0")
     print(f"{'':<28}" + "".join(f"{way:>24}" for way in WAYS))
     for temperature in options.temperature or (0.5, 0.8, 1.0):
         sampling = Sampling(temperature=temperature, seed=1)
-        engine = LocalEngine(EngineSpec(STARTER, n_ctx=2048, speculation="none"))
+        engine = LocalEngine(EngineSpec(starter, n_ctx=2048, speculation="none"))
         texts = []
         for prompt in PROMPTS:
             request = Request((Message(Role.USER, prompt),), max_tokens=options.tokens, sampling=sampling)
             ids = engine._prompt_ids(request, [])
             texts.append((ids, [t for e in engine.stream(request) if isinstance(e, TokenEvent) for t in e.token_ids]))
         engine.close()
-        target = rows(STARTER, texts, sampling)
+        target = rows(starter, texts, sampling)
         for quality in ("perfect", "Q3_K", "Q2_K", "pruned"):
             draft = rows(make_draft(options.models, quality, "Q4_0"), texts, sampling)
             found = [[chances(p, q) for p, q in zip(ps, qs, strict=True)] for ps, qs in zip(target, draft, strict=True)]

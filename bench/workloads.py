@@ -19,6 +19,16 @@ PASSAGES = (
     "month and is paid by bank transfer. Article 9. If the rent is late by more than fourteen days, the landlord "
     "may charge interest at four per cent per year. Article 10. Either party may end this agreement with three "
     "months' notice, given in writing and received before the first day of the month.",
+    "To descale the boiler, empty the tray and fill the tank with one litre of warm water and two spoons of citric "
+    "acid. Press the steam key for six seconds until the lamp blinks green, and let half of the tank run through the "
+    "wand. Wait for twenty minutes with the machine switched off. Then rinse the tank, fill it with clear water, and "
+    "let all of it run through the group head. The hardness of the water is set with the small wheel behind the tank: "
+    "one for soft, three for hard. In a hard town the boiler should be descaled every nine weeks.",
+    "The council of Ostrava Street met on 12 March with eleven members present. Ruth Amsel reported that the new "
+    "bicycle shed had cost 4,310 euros, which is 190 euros less than planned. Tomas Berg asked that the rest be spent "
+    "on lamps for the back yard, and eight members agreed. The cellar of house 6 was flooded twice in February; the "
+    "pump will be replaced before Easter by the firm of Kolar and Sons. The next meeting takes place on 9 April at "
+    "seven in the evening in the laundry room of house 2.",
 )
 CODE = """def mean(values):
     total = 0
@@ -34,6 +44,28 @@ def variance(values):
         total = total + (value - centre) ** 2
     return total / len(values)
 """
+CLASS = """class Basket:
+    def __init__(self, owner):
+        self.owner = owner
+        self.items = []
+
+    def add(self, name, price, count=1):
+        if count < 1:
+            raise ValueError("count must be positive")
+        self.items.append((name, price, count))
+
+    def total(self):
+        return sum(price * count for name, price, count in self.items)
+
+    def names(self):
+        return sorted(name for name, price, count in self.items)
+"""
+QUESTIONS = (
+    "Tell me a long story about a lighthouse keeper.",
+    "Why is the sky blue? Explain at length.",
+    "How did people keep food fresh before there were refrigerators?",
+    "Write a letter to a friend about a week in the mountains.",
+)
 
 
 @dataclass(frozen=True)
@@ -74,27 +106,32 @@ def _copied(passage: str) -> str:
 WORKLOADS = {
     w.name: w
     for w in (
-        Workload("copy", tuple(_copied(p) for p in PASSAGES), raw=True),
+        Workload("copy", tuple(_copied(PASSAGES[i]) for i in (0, 2, 3)), raw=True),
         Workload(
             "quote",
             tuple(f"Repeat this text word for word, and nothing else:\n\n{p}" for p in PASSAGES),
         ),
         Workload(
             "code",
-            (f"Rename the variable total to result in this Python code and show all of it:\n\n```python\n{CODE}```",),
+            (
+                f"Rename the variable total to result in this Python code and show all of it:\n\n```python\n{CODE}```",
+                f"Rename the class Basket to Cart in this Python code and show all of it:\n\n```python\n{CLASS}```",
+                f"Add a docstring to each function of this Python code and show all of it:\n\n```python\n{CODE}```",
+                f"Add type annotations to this Python code and show all of it:\n\n```python\n{CLASS}```",
+            ),
         ),
         Workload(
             "json",
             (
                 "Write a JSON array of eight objects with the keys id, name, city and age, for eight invented people.",
                 f"Turn each sentence into a JSON object with the keys number and text:\n\n{PASSAGES[1]}",
+                f"Write the facts of this text as a JSON object:\n\n{PASSAGES[3]}",
+                "Write a JSON object that describes a library with three books, their authors and years.",
             ),
         ),
         Workload("summary", tuple(f"Summarise this text in five sentences:\n\n{p}" for p in PASSAGES)),
-        Workload(
-            "prose", ("Tell me a long story about a lighthouse keeper.", "Why is the sky blue? Explain at length.")
-        ),
-        Workload("prose-0.8", ("Tell me a long story about a lighthouse keeper.",), temperature=0.8),
+        Workload("prose", QUESTIONS),
+        Workload("prose-0.8", QUESTIONS, temperature=0.8),
     )
 }
 

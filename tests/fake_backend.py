@@ -125,8 +125,10 @@ class ScriptedController:
     def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = (), drawn: bool = False) -> None:
         self.prompts.append(list(prompt))
 
-    def choose(self, context: Sequence[int], limit: int) -> Draft:
+    def choose(self, context: Sequence[int], limit: int, legal: Callable[[Sequence[int]], int] | None = None) -> Draft:
         tokens = self.draft(list(context), limit)
+        if tokens and legal is not None:
+            tokens = tokens[: legal(tokens)]
         return Draft(tokens, "scripted") if tokens else Draft()
 
     def observe(self, emitted: Sequence[int], accepted: int, drafted: int, batch: int, seconds: float) -> None:

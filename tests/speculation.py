@@ -191,6 +191,6 @@ def simulate(
 def best_fixed(machine: Machine, chance: float, price: float, limit: int = 31) -> tuple[int, float]:
     """The best fixed length, 0 included, and its tokens per second, when every token is right with `chance`."""
     row = [0.0, *(cost(machine.curve, b) * machine.plain_seconds for b in range(1, limit + 2))]
-    k, rate = best_plan(chance, row, limit, price * machine.plain_seconds, 0.0)
+    k, rate = best_plan(chance, row, limit, price * machine.plain_seconds)
     plain = 1.0 / row[1]
     return (k, rate) if rate > plain else (0, plain)

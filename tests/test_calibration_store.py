@@ -18,7 +18,8 @@ def calibration() -> Calibration:
     record = Acceptance()
     record.observe(0.9, True)
     found = Calibration(costs, {"tiny": record})
-    found.ledger.balance = 3.5
+    found.ledger.balance, found.ledger.allowance = 3.5, 2.5
+    found.ledger.answer = -1.0
     return found
 
 
@@ -31,6 +32,7 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     assert again.costs.to_json() == calibration().costs.to_json()
     assert again.acceptance["tiny"].trials == 1
     assert again.ledger.balance == 3.5
+    assert again.ledger.allowance == 1.5, "what the last answer lost is taken off"
 
 
 def test_another_machine_or_model_is_measured_anew(tmp_path: Path) -> None:
@@ -41,11 +43,11 @@ def test_another_machine_or_model_is_measured_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        "", "{", "[]", "null", '{"version": 1}', '{"version": 99}', "\x00\xff", "[" * 100_000,
-        '{"version": 1, "costs": {"buckets": {"0": {"1": "x"}}, "draft": {}, "catch_up": {}}, "acceptance": {}, '
-        '"balance": 1}',
-        '{"version": 1, "costs": {"buckets": {"0": {"1": 0.1}}, "draft": {}, "catch_up": {}}, "acceptance": {}, '
-        '"balance": NaN}',
+        "", "{", "[]", "null", '{"version": 2}', '{"version": 99}', "\x00\xff", "[" * 100_000,
+        '{"version": 2, "costs": {"buckets": {"0": {"1": "x"}}, "draft": {}, "catch_up": {}}, "acceptance": {}, '
+        '"balance": 1, "allowance": 1}',
+        '{"version": 2, "costs": {"buckets": {"0": {"1": 0.1}}, "draft": {}, "catch_up": {}}, "acceptance": {}, '
+        '"balance": NaN, "allowance": 1}',
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_ignored(tmp_path: Path, damage: str) -> None:

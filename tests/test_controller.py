@@ -76,7 +76,8 @@ def test_the_same_timings_give_the_same_decisions() -> None:
 def test_it_avoids_the_lengths_where_the_curve_has_a_wall() -> None:
     machine = Machine(CURVES["Q8_0, a wall at two"])
     lengths = simulate(machine, ScriptedDrafter(machine, TEXT[:3000], lambda _: 0.97, 0.02)).lengths
-    assert not [k for k in lengths[100:] if 0 < k < 6], "a batch of 2 to 6 never pays on this curve"
+    short = [k for k in lengths[100:] if 0 < k < 6]
+    assert len(short) <= 0.02 * len(lengths), "a batch of 2 to 6 never pays on this curve, but for measuring it"
     assert max(lengths) >= 7
 
 
@@ -108,7 +109,7 @@ def test_what_a_copy_gained_is_not_lost_on_the_story_after_it(curve: str) -> Non
     before, tokens = ledger.net_loss, ledger.tokens
     drafter.right = lambda _: 0.0
     decode(machine, controller, TEXT[:n])
-    stake = max(2.0 * (cost(machine.curve, 9) - 1.0), 4.0)
+    stake = max(2.0 * (cost(machine.curve, 7) - 1.0), 4.0)
     assert ledger.net_loss - before <= stake + 0.02 * (ledger.tokens - tokens)
 
 
@@ -190,6 +191,47 @@ def test_an_answer_has_to_copy_before_long_drafts_are_sent_for_it() -> None:
         decode(machine, controller, [*passage, *story], n_prompt=200)
     assert before < 0
     assert controller.ledger.net_loss - before <= 0.012 * (controller.ledger.tokens - tokens)
+
+
+def test_a_draft_that_a_rule_cuts_is_weighed_as_it_is_left() -> None:
+    """Eight tokens of a copy pay and one alone never does: where the rule lets one pass, none is sent."""
+    machine = Machine(CURVES["Q8_0, a wall at two"])
+    costs = CostTable(33)
+    calibrate(costs, machine.step, machine.clock, seconds=80 * machine.plain_seconds)
+    text = [*range(40)] * 8
+    lengths: dict[int, int] = {}
+    for passed in (1, 31):
+        controller = Controller(costs, [NgramDrafter()], clock=machine.clock)
+        controller.begin(text[:80])
+        for i in range(80, 140):
+            draft = controller.choose(text[: i + 1], 31, lambda tokens, n=passed: min(n, len(tokens))).tokens  # type: ignore[misc]
+            lengths[passed] = max(lengths.get(passed, 0), len(draft))
+            machine.step(1)
+            controller.observe(text[i + 1 : i + 2], 0, 0, 1, machine.plain_seconds)
+    assert lengths[1] == 0
+    assert lengths[31] >= 6
+
+
+def test_a_useless_draft_is_never_read_the_prompt_to() -> None:
+    """What the calibration's sample text says about it is enough."""
+    machine = Machine(CURVES["Q4_0, repacked"])
+
+    class Reads(ScriptedDrafter):
+        def lag(self, context: object) -> int:
+            return 60
+
+    drafter = Reads(machine, TEXT[:400], lambda _: 0.05, 0.2)
+    costs = CostTable(33)
+    calibrate(costs, machine.step, machine.clock, seconds=80 * machine.plain_seconds)
+    costs.observe_draft(drafter.name, 0.2 * machine.plain_seconds)
+    costs.observe_catch_up(drafter.name, 0.08 * machine.plain_seconds)
+    record = Acceptance()
+    for i in range(60):
+        record.observe(0.4, i % 20 == 0)
+    controller = Controller(costs, [drafter], clock=machine.clock, acceptance={drafter.name: record})
+    for _ in range(5):
+        decode(machine, controller, TEXT[:400])
+    assert controller.ledger.lost == 0.0
 
 
 def test_without_a_measured_plain_step_nothing_is_drafted() -> None:

@@ -23,7 +23,7 @@ from localllm.engine.threads import processor_name
 from localllm.errors import SettingsError
 from localllm.settings import private_folder
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass
@@ -62,13 +62,13 @@ class CalibrationStore:
                 return None
             costs = CostTable.from_json(data["costs"])
             acceptance = {str(name): Acceptance.from_json(record) for name, record in data["acceptance"].items()}
-            balance = float(data["balance"])
+            balance, allowance = float(data["balance"]), float(data["allowance"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         ledger = Ledger()
-        if not (costs.known and math.isfinite(balance)):
+        if not (costs.known and math.isfinite(balance) and math.isfinite(allowance)):
             return None
-        ledger.balance = min(balance, ledger.cap)
+        ledger.balance, ledger.allowance = min(balance, ledger.cap), min(allowance, ledger.cap)
         return Calibration(costs, acceptance, ledger)
 
     def save(self, calibration: Calibration) -> bool:
@@ -80,6 +80,7 @@ class CalibrationStore:
             "costs": calibration.costs.to_json(),
             "acceptance": {name: record.to_json() for name, record in calibration.acceptance.items()},
             "balance": calibration.ledger.balance,
+            "allowance": min(calibration.ledger.room, calibration.ledger.cap),
         }
         part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         try:

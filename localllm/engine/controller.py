@@ -21,7 +21,13 @@ from localllm.engine.acceptance import Acceptance
 from localllm.engine.costs import CostTable
 from localllm.engine.draft_source import AheadReader, DraftSource, Reader, StepwiseDrafter
 from localllm.engine.ledger import Ledger
-from localllm.engine.lengths import best_length, best_plan, best_prefix, expected_accepted, worth_going_on
+from localllm.engine.lengths import (
+    best_length,
+    best_plan,
+    best_prefix,
+    expected_accepted,
+    worth_going_on,
+)
 from localllm.engine.protocol import Draft, Drafter
 from localllm.events import Speculation
 
@@ -36,16 +42,22 @@ _REFRESH = 48
 _FIRST_PLAIN = 2
 """Plain steps that are taken before any other, so that gains are against today's speed, not that of the calibration."""
 _SOON, _PROMISING = 16, 128
-"""Tokens to wait while the few trials leave room for a gain: with money in the ledger, and without."""
+"""Tokens to wait while the few trials leave room for a gain: where speculation has gained so far, and elsewhere."""
+_HOPE = 0.05
+"""Plain steps that a trial in earnest has to promise to save, at best."""
 _PROBE_LENGTH = 4
-_WORTH_A_PROBE = 0.7
-"""A free draft is sent as a probe only where it promises at least this share of what it should beat."""
+_PROBING = 0.35
+"""Share of what the ledger earns that probes may take."""
 _HICCUP, _STALL, _KNOWN = 1.25, 5.0, 6
 """A step is charged at most that many times what it should cost: of a size seen so often, and of others."""
-_STAKE, _LEAST_STAKE = 9, 4.0
+_STAKE, _LEAST_STAKE = 7, 4.0
 """An answer may stake twice what a rejected batch of so many tokens loses, so many plain steps at least."""
 _TRUSTED = 0.85
 """A draft model that is right at least so often needs no allowance: its drafts don't fail as a whole."""
+_PROSPECT = 48
+"""Tokens that an answer is trusted to go on for, beside as many as it has."""
+_SURE = 1.5
+"""Catching up has to promise so many times what it takes: an answer may end any time."""
 _ANSWER, _LEAST_ANSWER = 128, 32
 """Tokens expected of the first answer, and never fewer of what is left of any; one-off costs are shared out."""
 _GUESS = 0.25
@@ -101,8 +113,8 @@ class Controller:
         self._evaluated = 0
         self._hiccups = 1.0
         """Mean time of plain steps over the table's, which is nearer to a median: what plain decoding really takes."""
-        self._unserved = 1.0
-        """Share of the answer's tokens that no free drafter provided, of late."""
+        self._pace = 1.0
+        """Plain steps per token of late, without the drafters that take time."""
         self._usual = float(_ANSWER)
         """Usual length of an answer in tokens."""
         self._reset_counts()
@@ -125,7 +137,7 @@ class Controller:
             self._usual += 0.2 * (self._emitted - self._usual)
         self._reset_counts()
         self._remaining = max(int(self._usual), _LEAST_ANSWER)
-        self._unserved = 1.0
+        self._pace = 1.0
         self._evaluated = len(prompt)
         if self.costs.known:
             row = self.costs.row(len(prompt))
@@ -149,16 +161,17 @@ class Controller:
         for source in self._sources:
             if isinstance(source.drafter, AheadReader):
                 per_token = self.costs.draft(source.drafter.name) or _GUESS * row[1]
-                _, rate = best_plan(source.acceptance.at_best(), row, self._max_draft, per_token, 0.0)
+                _, rate = best_plan(source.acceptance.at_best(), row, self._max_draft, per_token)
                 if rate > _MARGIN / row[1]:
                     source.drafter.read_ahead(prompt, go_on)
 
-    def choose(self, context: Sequence[int], limit: int) -> Draft:
+    def choose(self, context: Sequence[int], limit: int, legal: Callable[[Sequence[int]], int] | None = None) -> Draft:
         """The tokens to verify with the next step: at most `limit`, possibly none.
 
         Args:
             context: Prompt and answer so far; its last token is the one about to be evaluated.
             limit: Most tokens that the caller can use.
+            legal: How many tokens of a draft a constraint lets pass; what is behind them is not weighed.
         """
         self._draft_seconds, self._reading_seconds, self._source = 0.0, 0.0, -1
         self._n_context = len(context)
@@ -172,7 +185,7 @@ class Controller:
         if base > 1:  # tokens that were certain without an evaluation go with the batch
             row = row[base - 1 :]
         started = self._clock()
-        self._source, tokens = self._choose(context, limit, row)
+        self._source, tokens = self._choose(context, limit, row, legal)
         self._draft_seconds = self._clock() - started
         return Draft(tokens, self._sources[self._source].drafter.name) if tokens else _NOTHING
 
@@ -182,7 +195,7 @@ class Controller:
         Args:
             emitted: Tokens that the answer gained, the target's own last token included.
             accepted: Draft tokens that the target agreed with.
-            drafted: Draft tokens that were sent; fewer than chosen where a constraint cut them.
+            drafted: Draft tokens that were sent.
             batch: Tokens that the target evaluated.
             seconds: What evaluating took; drafting is timed by the controller itself.
         """
@@ -207,8 +220,8 @@ class Controller:
             self._hiccups += 0.05 * (min(seconds / row[1], 10.0) - self._hiccups)
         worth, spent = len(emitted) - 1 + plain / row[1], (step + self._draft_seconds) / row[1]
         self.ledger.settle(len(emitted), worth, spent, self._reading_seconds / row[1])
-        free = accepted if self._source >= 0 and self._sources[self._source].stepwise is None else 0
-        self._unserved += 0.15 * (1.0 - free / max(len(emitted), 1) - self._unserved)
+        if emitted and (self._source < 0 or self._sources[self._source].stepwise is None):
+            self._pace += (1.0 - 0.9 ** len(emitted)) * (step / row[1] / len(emitted) - self._pace)
         self._worth += (plain + (len(emitted) - 1) * row[1]) * self._hiccups
         self._spent += seconds + self._draft_seconds
         if self._source >= 0:
@@ -244,29 +257,32 @@ class Controller:
 
     # ---- choosing ------------------------------------------------------------------------------------------------
 
-    def _choose(self, context: Sequence[int], limit: int, row: list[float]) -> tuple[int, list[int]]:
+    def _choose(
+        self, context: Sequence[int], limit: int, row: list[float], legal: Callable[[Sequence[int]], int] | None
+    ) -> tuple[int, list[int]]:
         """The drafter's index and the tokens to send; -1 and none for a plain step."""
         to_beat = _MARGIN / row[1]
         chosen: tuple[int, list[int]] = (-1, [])
         for i, source in enumerate(self._sources):
             if source.stepwise is None:
                 source.ask(context, limit)
-                if not source.proposal:
+                n = len(source.proposal)
+                if n and legal is not None:
+                    n = legal(source.proposal)
+                if not n:
                     continue
                 chances = source.acceptance.calibrated(source.confidences, wary=True)
                 source.promised = expected_accepted(chances)
                 chances[0] *= source.kept_promises()
                 # Only what the ledger could bear: a longer draft cut short may be of the very length that never pays.
-                k, rate = best_length(chances[: self._most_allowed(len(chances), row)], row)
+                k, rate = best_length(chances[: self._most_allowed(n, row)], row)
                 rate /= _WARY_MARGIN
-                probe = rate <= to_beat and source.wait <= 0 and rate > _WORTH_A_PROBE * to_beat
-                if k and (rate > to_beat or probe):
-                    source.wait_again(probe)
-                    to_beat = max(to_beat, rate)
+                if k and rate > to_beat:
+                    to_beat = rate
                     chosen = i, source.proposal[:k]
         for i, source in enumerate(self._sources):
             if source.stepwise is not None:
-                tokens = self._draft_stepwise(source, source.stepwise, context, limit, row, to_beat)
+                tokens = self._draft_stepwise(source, source.stepwise, context, limit, row, to_beat, legal)
                 if tokens is not None:
                     chosen = (i, tokens) if tokens else chosen
         return chosen
@@ -279,70 +295,85 @@ class Controller:
         limit: int,
         row: list[float],
         to_beat: float,
+        legal: Callable[[Sequence[int]], int] | None,
     ) -> list[int] | None:
         """Let a drafter that takes time draft, where that promises more than `to_beat` tokens per second."""
-        name = drafter.name
+        name, acceptance = drafter.name, source.acceptance
         per_token = self.costs.draft(name) or _GUESS * row[1]
         behind = drafter.lag(context)
-        catching_up = max(behind - 1, 0) * (self.costs.catch_up(name) or per_token / 2)
+        reading = max(behind - 1, 0) * (self.costs.catch_up(name) or per_token / 2)
+
+        at_worst = acceptance.at_worst()
+        trusted = at_worst > _TRUSTED or best_plan(at_worst, row, limit, per_token)[1] * row[1] > 1.0
         # Only lengths that the ledger could bear are planned with: a short draft that leads nowhere is money burnt.
-        trusted = source.acceptance.at_worst() > _TRUSTED
-        limit = self._most_allowed(limit, row, per_token, 0.0, catching_up, trusted)
-        if not limit:
-            return None
-        # Free drafters serve a part of the tokens; only the others will profit from what catching up costs.
-        # An answer may end any time: what was written is the best guess at what is still to come, and half is wasted.
-        ahead = min(self._remaining, self._emitted + 48)
-        spread_over = max(ahead * self._unserved / 1.5, 1.0)
-        chance = source.acceptance.lately()
-        k, rate = best_plan(chance, row, limit, per_token, catching_up / spread_over)
-        probe = rate <= to_beat
-        promising = False
+        bearable = self._most_allowed(limit, row, per_token, 0.0, reading, trusted)
+
+        def plan(chance: float) -> tuple[int, float]:
+            """The best length, and the seconds that drafting promises to save."""
+            if not bearable:
+                return 0, 0.0
+            k, rate = best_plan(chance, row, bearable, per_token)
+            step = (row[k + 1] + k * per_token) * (rate / to_beat - 1.0)
+            rest = self._ahead() * (self._pace * row[1] - 1.0 / rate)
+            return k, min(step, max(step, rest) - _SURE * reading)
+
+        chance = acceptance.lately()
+        k, saving = plan(chance)
+        probe = saving <= 0
         if probe:
             if source.wait > 0:
                 return None
-            at_best = source.acceptance.at_best()
-            best_k, best_rate = best_plan(at_best, row, limit, per_token, catching_up / spread_over)
-            promising = best_rate > to_beat
-            if promising:  # few trials, and it may well be worth it: try in earnest
-                chance, k, rate, probe = at_best, best_k, best_rate, False
+            at_best = acceptance.at_best()
+            k, saving = plan(at_best)
+            if saving > _HOPE * row[1] and self.ledger.allows((row[k + 1] + k * per_token + reading) / row[1] - 1.0):
+                # Few trials, and it may well be worth it: try in earnest, at the expense of the allowance.
+                chance, probe = at_best, False
+                source.wait = _SOON if self.ledger.balance > self.ledger.grant else _PROMISING
             else:
-                if catching_up > row[1]:  # too dear for a mere probe
-                    return None
-                k = min(k, _PROBE_LENGTH)
-        if promising:
-            source.wait = _SOON if self.ledger.balance > self.ledger.grant else _PROMISING
+                k = min(best_plan(chance, row, limit, per_token)[0], _PROBE_LENGTH)
+                if reading > row[1] or 2.0 * (reading + k * per_token) > self.ledger.balance * row[1]:
+                    return None  # too dear for a mere probe
+                source.wait_again(int((k * per_token + reading) / row[1] / (_PROBING * self.ledger.share)))
         else:
-            # Probes may cost a third of what the ledger earns; they grow rarer only as far as that asks for.
-            source.wait_again(probe, int(k * per_token / row[1] / (0.3 * self.ledger.share)))
+            source.encourage()
+
+        most = max(bearable, k)
 
         def go_on(confidences: Sequence[float]) -> bool:
-            if len(confidences) >= limit:
+            if len(confidences) >= most:
                 return False
-            calibrated = source.acceptance.calibrated(confidences)
+            calibrated = acceptance.calibrated(confidences)
             if probe:  # it goes on as long as it should, or in earnest where the drafter turns out to be sure
                 ahead = sum(calibrated) / len(calibrated)
-                return len(confidences) < k or worth_going_on(calibrated, ahead, row, limit, per_token)
-            return worth_going_on(calibrated, chance, row, limit, per_token)
+                return len(confidences) < k or worth_going_on(calibrated, ahead, row, most, per_token)
+            return worth_going_on(calibrated, chance, row, most, per_token)
 
         started = self._clock()
-        source.proposal = drafter.propose_while(context, limit, go_on)
+        source.proposal = drafter.propose_while(context, most, go_on)
         source.confidences = list(drafter.confidence())
         took = self._clock() - started
         n = len(source.proposal)
         if not n:
             return None
         if behind > 8:
-            reading = max(took - n * per_token, 0.1 * took)
-            self.costs.observe_catch_up(name, reading / behind)
-            self._reading_seconds = reading
+            self._reading_seconds = max(took - n * per_token, 0.1 * took)
+            self.costs.observe_catch_up(name, self._reading_seconds / behind)
         elif drafter.evaluated:
             self.costs.observe_draft(name, took / drafter.evaluated)
+        if legal is not None:
+            n = legal(source.proposal)
         # Drafting is paid for now; only the target's step is still to be weighed.
-        reading = self._reading_seconds
-        n = self._most_allowed(n, row, 0.0, took - reading, reading, trusted)
-        k = best_prefix(source.acceptance.calibrated(source.confidences)[:n], row, took - reading)
+        drafting = took - self._reading_seconds
+        n = self._most_allowed(n, row, 0.0, drafting, self._reading_seconds, trusted)
+        chances = acceptance.calibrated(source.confidences)[:n]
+        k = best_prefix(chances, row, drafting)
+        if probe and k and 1.0 + expected_accepted(chances)[k - 1] <= to_beat * row[k + 1]:
+            k = 0
         return source.proposal[:k] if k or not probe else None
+
+    def _ahead(self) -> float:
+        """Tokens that are still to come, as far as is known: an answer may end any time."""
+        return min(self._remaining, self._emitted + _PROSPECT)
 
     def _most_allowed(
         self,

@@ -200,15 +200,18 @@ class Generation:
         )
         if limit <= 0:
             return ()
-        draft = self._controller.choose(self._context, limit)
+        draft = self._controller.choose(self._context, limit, self._legal if self._matcher is not None else None)
         tokens = draft.tokens[:limit]
-        if self._matcher is not None:  # an end in a draft is no wish of the model's to end
-            tokens = tokens[: next((i for i, t in enumerate(tokens) if t in self._eog), len(tokens))]
-            tokens = tokens[: self._matcher.legal_prefix(tokens)] if tokens else tokens
         if tokens:
             name = draft.drafter or ""
             self._drafters[name] = self._drafters.get(name, 0) + len(tokens)
         return tokens
+
+    def _legal(self, tokens: Sequence[int]) -> int:
+        """How many tokens of a draft the constraint lets pass; an end in a draft is no wish of the model's to end."""
+        assert self._matcher is not None
+        n = next((i for i, t in enumerate(tokens) if t in self._eog), len(tokens))
+        return self._matcher.legal_prefix(tokens[:n]) if n else 0
 
     def _make_room(self) -> bool:
         """Forget a part of the window where it is full; False, and the answer is over, where that can't be."""

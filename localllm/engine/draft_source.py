@@ -10,11 +10,13 @@ from localllm.engine.acceptance import Acceptance
 from localllm.engine.protocol import Drafter
 
 _FIRST_PROBE, _LAST_PROBE = 32, 4096
-"""Tokens between probes: doubled after each that promised nothing, reset by a gain."""
+"""Tokens between probes, at least and at most."""
 _FORGIVE = 0.99
 """Per token: how fast broken promises are forgotten."""
-_DOUBT = 0.5
+_DOUBT = 0.67
 """What a match in an answer that has not copied yet is worth of one in an average answer."""
+_PATIENCE = 1.2
+"""Tokens that should have been right before that doubt weighs as much as what was seen."""
 _FADE = 0.97
 """Per proposal: how fast it is forgotten whether the answer copies."""
 
@@ -72,7 +74,7 @@ class DraftSource:
     drafted: int = 0
     wait: int = _FIRST_PROBE
     """Tokens until the next probe."""
-    interval: int = _FIRST_PROBE
+    interval: int = _LAST_PROBE
     promised: Sequence[float] = ()
     """Tokens expected to be accepted of the proposal, by the length that is sent."""
     hoped: float = 0.0
@@ -100,8 +102,8 @@ class DraftSource:
         How often matches were right is an average over answers that copy and answers that don't. So an answer counts
         as one that doesn't until a few matches, which cost nothing to watch, were right.
         """
-        kept = (self.kept + 2.0) / (self.hoped + 2.0)
-        return min(kept, (self.followed + _DOUBT) / (self.expected + 1.0), 1.0)
+        kept = (self.kept + 4.0) / (self.hoped + 4.0)
+        return min(kept, (self.followed + _DOUBT * _PATIENCE) / (self.expected + _PATIENCE), 1.0)
 
     def note_sent(self, drafted: int, accepted: int) -> None:
         """A draft was sent to the target."""
@@ -114,11 +116,14 @@ class DraftSource:
         self.proposal = self.drafter.propose(context, limit)
         self.confidences = list(self.drafter.confidence()) if self.proposal else []
 
-    def wait_again(self, probe: bool, longest: int = _LAST_PROBE) -> None:
-        """Back off after a probe; start over once a gain is expected."""
-        longest = max(_FIRST_PROBE, min(longest, _LAST_PROBE))
-        self.interval = min(2 * self.interval, longest) if probe else _FIRST_PROBE
+    def wait_again(self, longest: int) -> None:
+        """Back off after a probe: after a gain step by step, otherwise at once."""
+        self.interval = min(2 * self.interval, max(_FIRST_PROBE, min(longest, _LAST_PROBE)))
         self.wait = self.interval
+
+    def encourage(self) -> None:
+        """A gain is expected; should that change, it is looked into soon."""
+        self.wait = self.interval = _FIRST_PROBE
 
     def score(self, emitted: Sequence[int]) -> None:
         """Compare the proposal with the target's own tokens, whether or not it was sent: each is a free trial."""

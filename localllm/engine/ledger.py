@@ -1,14 +1,17 @@
 """The regret ledger: what speculation may lose against plain decoding, and has lost.
 
-The unit is a plain step, so that balances stay comparable when the machine's speed changes. Plain decoding earns
-`share` per token; a speculative step is paid what it produced and charged what it took. A step is allowed only if even
-its total failure would cost no more than half the balance; reading the prompt with a draft model counts like that too.
-Hence, with costs as estimated,
+The unit is a plain step, so that sums stay comparable when the machine's speed changes. There are two accounts:
 
-    total loss <= share * tokens + the grant at the start
+- the *allowance* is what answers may lose. Every token earns it `share`, up to `most`, a few steps; an answer that lost
+  pays from it, and one that gained adds nothing. So over any n tokens the answers that lost do not lose more than
 
-whatever the drafters do, and gains can be gambled away only up to `cap`. That is a bound over many answers. Within one
-answer only its own gains and an allowance may be staked, so that what a copy gained is not lost on the story after it.
+      share * n + most
+
+  together, with costs as estimated, whatever the drafters do and however much was gained elsewhere;
+- the *balance* is everything that was gained and lost, plus a grant. It bears what is invested: reading a prompt with
+  a draft model, which pays later in the answer or, where that is short, never.
+
+Within an answer what it gained itself may be staked too.
 """
 
 from __future__ import annotations
@@ -19,21 +22,24 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Ledger:
-    """A balance in plain steps."""
+    """Two accounts, in plain steps."""
 
     share: float = 0.01
+    most: float = math.inf
     grant: float = 16.0
-    """The balance of a new ledger: a few steps, once per machine and model, to find out what is worth doing."""
+    """The balance of a new ledger, once per machine and model."""
     cap: float = 64.0
+    """The balance never exceeds this."""
     balance: float = math.nan
     """Not a number means: the grant."""
+    allowance: float = math.inf
     lost: float = 0.0
     """Losses of all speculative steps, gains not counted, since this ledger was opened."""
     gained: float = 0.0
     tokens: int = 0
     """Tokens emitted, plain ones included."""
-    room: float = math.inf
-    """What is left to stake in this answer."""
+    answer: float = 0.0
+    """What this answer gained so far, investments not counted; negative where it lost."""
 
     def __post_init__(self) -> None:
         if math.isnan(self.balance):
@@ -44,16 +50,27 @@ class Ledger:
         """Plain steps lost to speculation so far; negative where it gained."""
         return self.lost - self.gained
 
-    def begin(self, allowance: float) -> None:
-        """A new answer starts: of the balance it may stake so much before it has gained anything itself."""
-        self.room = min(max(self.balance, 0.0), allowance)
+    @property
+    def room(self) -> float:
+        """What this answer may still lose."""
+        return self.allowance + self.answer
+
+    def begin(self, most: float) -> None:
+        """A new answer starts: what the last one lost is taken from the allowance, what it gained fills it again.
+
+        Args:
+            most: The allowance never exceeds this.
+        """
+        self.most = most
+        self.allowance = min(max(self.allowance + self.answer, 0.0), most)
+        self.answer = 0.0
 
     def allows(self, risk: float, investment: float = 0.0, trusted: bool = False) -> bool:
-        """True where a step that loses `risk` plain steps at worst may be tried: half the balance, never all of it.
+        """True where a step may be tried that loses `risk` plain steps at worst: half of what is there, never all.
 
         Args:
             risk: What it would lose.
-            investment: What it takes beside, once, for the good of later steps; the answer's allowance is not for that.
+            investment: What it takes beside, once, for the good of later steps; the allowance is not for that.
             trusted: Total failure is unheard of: the balance alone has to bear it.
         """
         return 2.0 * (risk + investment) <= self.balance and (trusted or 2.0 * risk <= self.room)
@@ -74,4 +91,5 @@ class Ledger:
             self.gained += gain
         self.tokens += tokens
         self.balance = min(self.cap, self.balance + self.share * tokens + gain)
-        self.room = min(self.cap, self.room + self.share * tokens + gain + invested)
+        self.allowance = min(self.most, self.allowance + self.share * tokens)
+        self.answer += gain + invested

@@ -37,24 +37,21 @@ def expected_accepted(chances: Sequence[float]) -> list[float]:
     return sums
 
 
-def best_plan(
-    chance: float, row: Sequence[float], limit: int, per_token: float, overhead_per_token: float
-) -> tuple[int, float]:
+def best_plan(chance: float, row: Sequence[float], limit: int, per_token: float) -> tuple[int, float]:
     """The same before anything is drafted, when each token is accepted with `chance`.
 
     Args:
         chance: Of each draft token.
         row: Costs of the target.
-        limit: Longest draft.
+        limit: Longest draft, at least 1.
         per_token: What drafting one token costs.
-        overhead_per_token: One-off costs, shared out over the tokens that will profit.
     """
     tokens = reach = 1.0
     best, rate = 1, 0.0
     for k in range(1, limit + 1):
         reach *= chance
         tokens += reach
-        here = tokens / (row[k + 1] + k * per_token + tokens * overhead_per_token)
+        here = tokens / (row[k + 1] + k * per_token)
         if here > rate:
             best, rate = k, here
         if reach < _HOPELESS:

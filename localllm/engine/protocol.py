@@ -7,7 +7,7 @@ neither numpy nor llama_cpp at run time, so that the command line stays quick.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -408,11 +408,12 @@ class Controller(Protocol):
         """
         ...
 
-    def choose(self, context: Sequence[int], limit: int) -> Draft:
+    def choose(self, context: Sequence[int], limit: int, legal: Callable[[Sequence[int]], int] | None = None) -> Draft:
         """The draft of this step: at most `limit` tokens that may follow `context`, or none for a plain step.
 
         `context` is the prompt and the answer so far, the token that is evaluated next included. It is the loop's own
-        list: it may be read until `observe`, never changed.
+        list: it may be read until `observe`, never changed. `legal` says how many tokens of a draft a constraint lets
+        pass; the draft that is returned has no others.
         """
         ...
 
@@ -423,7 +424,7 @@ class Controller(Protocol):
             emitted: The tokens that the target decided on: the accepted ones first, then its own. Tokens that a
                 constraint forces are in the context of the next `choose`, never here.
             accepted: How many of the `drafted` tokens the target agreed with.
-            drafted: Tokens of the draft that were sent to the target; fewer than proposed when a constraint cut it.
+            drafted: Tokens of the draft that were sent to the target.
             batch: Tokens that the target evaluated in this step.
             seconds: Wall time of that evaluation alone.
         """
