@@ -219,6 +219,15 @@ def test_a_wish_to_end_is_led_to_a_legal_end(vocabulary: GrammarVocabulary) -> N
     assert m.stopped
 
 
+@pytest.mark.parametrize("written", ["It ran", "It ran."])
+def test_closers_put_no_stop_behind_a_stop(vocabulary: GrammarVocabulary, written: str) -> None:
+    closers = (" pump.", ".", "\n\nBye.")
+    m = matcher(vocabulary, "lark", "start: /(?s:.)*pump(?s:.)*Bye\\./", closers=closers)
+    m.commit(ids(vocabulary, written))
+    assert m.legal_prefix([vocabulary.end_tokens[0]]) == 0
+    assert vocabulary.bytes_of(m.forced()).decode() == " pump.\n\nBye."
+
+
 def test_without_a_wish_to_end_closers_change_nothing(vocabulary: GrammarVocabulary) -> None:
     m = matcher(vocabulary, "lark", "start: /(?s:.)*Bye\\./", closers=(" Bye.",))
     tokens = ids(vocabulary, "The seal is worn")

@@ -23,6 +23,8 @@ _MOST_SKIPPED = 16
 _MAX_CLOSER = 400
 """Tokens that closers may take."""
 
+_STOPS = (".", "!", "?")
+
 _MAX_LAST = 8
 """Tokens that may follow the last word of a text whose words are counted: a full stop, closing quotes."""
 
@@ -50,6 +52,8 @@ class GrammarMatcher:
         self._json = json
         self._closers = closers
         self._most_words, self._n_words, self._in_word = most_words, 0, False
+        self._stopped = False
+        """The text ends with a stop."""
         self._end = vocabulary.end_tokens[0]
         self._due: list[int] = []
         """Tokens that were decided on and come next."""
@@ -118,8 +122,10 @@ class GrammarMatcher:
         if self.position is not None:
             for token in ids:
                 self.position.feed(self.vocabulary.bytes_of((token,)))
-        if self._most_words:
-            self._count_words(self.vocabulary.bytes_of(ids))
+        if self._most_words or self._closers:
+            written = self.vocabulary.bytes_of(ids)
+            self._count_words(written)
+            self._stopped = written.endswith((b".", b"!", b"?")) if written else self._stopped
 
     def _count_words(self, written: bytes) -> None:
         parts = written.split()
@@ -275,12 +281,12 @@ class GrammarMatcher:
 
     def _by_closers(self, raw: Any, limit: int) -> list[int] | None:
         """The end that the closers lead to: as few of them as do, the last ones first."""
-        ids = [self.vocabulary.ids_of(text.encode()) for text in self._closers]
-        for first in range(len(ids) - 1, -1, -1):
-            copy, path = _along(raw, ids[first:])
+        texts = [(text, self.vocabulary.ids_of(text.encode())) for text in self._closers]
+        for first in range(len(texts) - 1, -1, -1):
+            copy, path = _along(raw, texts[first:], self._stopped)
             if path and copy.is_accepting():
                 return path if len(path) <= limit else None
-        copy, path = _along(raw, ids)  # not quite there: a few tokens more may do
+        copy, path = _along(raw, texts, self._stopped)  # not quite there: a few tokens more may do
         rest = shortest_closing(copy, self.vocabulary.closing_order, 8, self._json)
         return path + rest if rest and len(path) + len(rest) <= limit else None
 
@@ -292,13 +298,16 @@ class GrammarMatcher:
             )
 
 
-def _along(raw: Any, texts: Sequence[list[int]]) -> tuple[Any, list[int]]:
-    """Where the closers that are legal lead, one after the other, until the answer may end."""
+def _along(raw: Any, texts: Sequence[tuple[str, list[int]]], stopped: bool) -> tuple[Any, list[int]]:
+    """Where the closers that are legal lead, one after the other, until the answer may end; no stop behind a stop."""
     copy = raw.deep_copy()
     path: list[int] = []
-    for ids in texts:
+    for text, ids in texts:
+        if text == "." and stopped:
+            continue
         if copy.validate_tokens(ids) == len(ids) and copy.consume_tokens(ids):
             path += ids
+            stopped = text.endswith(_STOPS)
             if copy.is_accepting():
                 break
     return copy, path
