@@ -212,6 +212,28 @@ def test_a_draft_that_a_rule_cuts_is_weighed_as_it_is_left() -> None:
     assert lengths[31] >= 6
 
 
+def test_where_nothing_is_worth_sending_looking_for_it_grows_rare() -> None:
+    """Looking takes time as well, on a small model nearly one per cent of a step."""
+    machine = Machine(CURVES["Q4_0, repacked"])
+    costs = CostTable(33)
+    calibrate(costs, machine.step, machine.clock, seconds=80 * machine.plain_seconds)
+    looks = 0
+
+    class Counts(NgramDrafter):
+        def propose(self, context: Sequence[int], k: int) -> list[int]:
+            nonlocal looks
+            looks += 1
+            return super().propose(context, k)
+
+    controller = Controller(costs, [Counts()], clock=machine.clock)
+    story = random.Random(3).sample(range(40_000), 400)
+    decode(machine, controller, story)
+    assert looks <= 24 + 400 / 4
+    copied = story[:200] * 2
+    decode(machine, controller, [*story[:200], *copied], n_prompt=200)
+    assert controller.ledger.net_loss < -100
+
+
 def test_a_useless_draft_is_never_read_the_prompt_to() -> None:
     """What the calibration's sample text says about it is enough."""
     machine = Machine(CURVES["Q4_0, repacked"])

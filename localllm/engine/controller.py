@@ -48,7 +48,9 @@ _HOPE = 0.05
 _PROBE_LENGTH = 4
 _PROBING = 0.35
 """Share of what the ledger earns that probes may take."""
-_HICCUP, _STALL, _KNOWN = 1.25, 5.0, 6
+_FRUITLESS, _LOOK = 24, 4
+"""After so many fruitless looks for a draft only every fourth step looks: looking takes time too."""
+_HICCUP, _STALL, _KNOWN = 1.25, 3.0, 6
 """A step is charged at most that many times what it should cost: of a size seen so often, and of others."""
 _STAKE, _LEAST_STAKE = 7, 4.0
 """An answer may stake twice what a rejected batch of so many tokens loses, so many plain steps at least."""
@@ -109,6 +111,7 @@ class Controller:
         self._since_plain = 0
         self._draft_seconds = self._reading_seconds = 0.0
         self._source = -1
+        self._fruitless = 0
         self._n_context = 0
         self._evaluated = 0
         self._hiccups = 1.0
@@ -137,7 +140,7 @@ class Controller:
             self._usual += 0.2 * (self._emitted - self._usual)
         self._reset_counts()
         self._remaining = max(int(self._usual), _LEAST_ANSWER)
-        self._pace = 1.0
+        self._pace, self._fruitless = 1.0, 0
         self._evaluated = len(prompt)
         if self.costs.known:
             row = self.costs.row(len(prompt))
@@ -181,12 +184,15 @@ class Controller:
             return _NOTHING
         if self.costs.plain_steps_seen(self._n_context) < _FIRST_PLAIN:
             return _NOTHING
+        if self._fruitless >= _FRUITLESS and self._steps % _LOOK:
+            return _NOTHING
         row = self.costs.row(self._n_context)
         if base > 1:  # tokens that were certain without an evaluation go with the batch
             row = row[base - 1 :]
         started = self._clock()
         self._source, tokens = self._choose(context, limit, row, legal)
         self._draft_seconds = self._clock() - started
+        self._fruitless = 0 if tokens else self._fruitless + 1
         return Draft(tokens, self._sources[self._source].drafter.name) if tokens else _NOTHING
 
     def observe(self, emitted: Sequence[int], accepted: int, drafted: int, batch: int, seconds: float) -> None:
@@ -266,19 +272,17 @@ class Controller:
         for i, source in enumerate(self._sources):
             if source.stepwise is None:
                 source.ask(context, limit)
-                n = len(source.proposal)
-                if n and legal is not None:
-                    n = legal(source.proposal)
-                if not n:
+                if not source.proposal:
                     continue
                 chances = source.acceptance.calibrated(source.confidences, wary=True)
                 source.promised = expected_accepted(chances)
                 chances[0] *= source.kept_promises()
                 # Only what the ledger could bear: a longer draft cut short may be of the very length that never pays.
-                k, rate = best_length(chances[: self._most_allowed(n, row)], row)
-                rate /= _WARY_MARGIN
-                if k and rate > to_beat:
-                    to_beat = rate
+                k, rate = best_length(chances[: self._most_allowed(len(chances), row)], row)
+                if legal is not None and rate > _WARY_MARGIN * to_beat and (n := legal(source.proposal[:k])) < k:
+                    k, rate = best_length(chances[:n], row)
+                if rate > _WARY_MARGIN * to_beat:
+                    to_beat = rate / _WARY_MARGIN
                     chosen = i, source.proposal[:k]
         for i, source in enumerate(self._sources):
             if source.stepwise is not None:
