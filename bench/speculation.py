@@ -1,7 +1,7 @@
 """Speculation against plain decoding and against llama.cpp's own, per workload, draft and quantization.
 
-    python -m bench.speculation --pairs 8                     our speculation against our plain decoding
-    LOCALLLM_PEERS=DIR python -m bench.speculation --peers    and against the programs that bench/peers.sh built
+    python -m bench.speculation                               our speculation against our plain decoding
+    LOCALLLM_PEERS=DIR python -m bench.speculation --peers --simple    and against the programs of bench/peers.sh
     python -m bench.speculation --workload copy --draft none  one cell
     python -m bench.speculation --table                       what was measured so far
 
@@ -78,11 +78,14 @@ def contestants(options: argparse.Namespace, draft: str) -> dict[str, tuple[str,
 def measure(options: argparse.Namespace, results: Results, quant: str, draft: str, end: float) -> bool:
     """Add rounds to the cells of one target and draft; False when time is up."""
     configurations = contestants(options, draft)
-    wanted = ["auto", "plain", *configurations]
-    keys = {w: (options.layers, quant, draft, w) for w in options.workload or WORKLOADS}
+    keys: dict[str, Key] = {w: (options.layers, quant, draft, w) for w in options.workload or WORKLOADS}
+
+    def count(key: Key) -> int:
+        simple = options.simple and draft != "none" and WORKLOADS[key[3]].temperature == 0
+        return results.count(key, ["auto", "plain", *configurations, *([SIMPLE] if simple else [])])
 
     def missing(key: Key) -> bool:
-        return bool(results.count(key, wanted) < options.pairs)
+        return bool(count(key) < options.pairs)
 
     if not any(missing(key) for key in keys.values()):
         return True
@@ -118,7 +121,7 @@ def measure(options: argparse.Namespace, results: Results, quant: str, draft: st
                 started = time.monotonic()
                 if started + longest > end:
                     return False
-                round_ = results.count(key, wanted)
+                round_ = count(key)
                 results.add(key, play(ours, servers, simple, WORKLOADS[name], options.tokens, round_))
                 longest = max(longest, time.monotonic() - started)
     finally:
@@ -135,7 +138,7 @@ def main() -> None:
     parser.add_argument("--quant", action="append")
     parser.add_argument("--layers", type=int, default=180, help="of the synthetic target; the starter has 30")
     parser.add_argument("--pairs", type=int, default=8, help="rounds of each cell, those measured before included")
-    parser.add_argument("--tokens", type=int, default=96)
+    parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peers", action="store_true", help="with LOCALLLM_PEERS: llama-server too")
     parser.add_argument("--peer", action="append", help="only this configuration of it (and plain)")
