@@ -299,7 +299,8 @@ def test_a_folder_is_attached_asked_and_cited(opened: Open) -> None:
     terminal.keys("Enter")
     terminal.sees("[1] ", "verified", "line 1, score", "Esc close")
     terminal.sees("When the pump rattles, tighten the two screws")
-    assert underlined(terminal) == "When the pump rattles, tighten the two screws on the left side."
+    cited = "When the pump rattles, tighten the two screws on the left side."
+    terminal.until(lambda: underlined(terminal) == cited, "the cited words, and no others, underlined")
     terminal.keys("n")
     terminal.sees("garden.txt", "not used in the answer")
     terminal.keys("Escape")

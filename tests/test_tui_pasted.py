@@ -83,3 +83,12 @@ async def test_names_of_files_in_a_pasted_text_attach_nothing(tmp_path: Path) ->
         await here.pilot.press("enter")
         await here.until(lambda: here.screen.turn is None and "Read." in here.text(), "the answer")
         assert "not to be sent" not in here.history.path(1)[0].content
+
+
+async def test_the_line_with_a_mark_is_cut_and_put_back(tmp_path: Path) -> None:
+    async with opened(tmp_path) as here:
+        await paste(here, LONG)
+        await here.pilot.press("ctrl+x")
+        assert here.screen.prompt.text == ""
+        await here.pilot.press("ctrl+v")
+        assert here.screen.prompt.full_text.rstrip("\n") == LONG

@@ -33,11 +33,11 @@ from localllm_tui.turn import Failed, Happening, Turn
 from localllm_tui.widgets.message_view import MessageView
 from localllm_tui.widgets.welcome import Welcome
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.04, 0.25
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.04, 0.3
 """Seconds between two drawings of a running answer."""
 SPEED_SECONDS = 1.0
 """How often the speed of a running answer is shown anew: figures that flicker can't be read."""
-SHARE, SHARE_OF_THE_ENGINE = 1 / 3, 1 / 50
+SHARE, SHARE_OF_THE_ENGINE = 1 / 3, 1 / 60
 """Of one core, for drawing: where a core is free, and where the engine computes on all of them and would wait. Its
 threads wait for each other many times per token, so that one of them held up holds up all."""
 

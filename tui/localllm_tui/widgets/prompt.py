@@ -143,6 +143,8 @@ class Prompt(CleanTextArea):
     def _mark_edge(self, place: Location, side: int) -> Location:
         """The start (0) or end (1) of the mark that this place is within; elsewhere the place itself."""
         row, column = place
+        if row >= self.document.line_count:  # behind the last line, as when it is cut
+            return place
         within = [span for span in self.pasted.places(self.document.get_line(row)) if span[0] < column < span[1]]
         return (row, within[0][side]) if within else place
 
