@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from localllm.engine.cache import Slot
 from localllm.engine.constraint import compile_constraint
 from localllm.engine.decode import Generation, Job
-from localllm.engine.protocol import LONGEST_STRING, ConstraintSpec, Controller, GenerationDone, Sampling
+from localllm.engine.drafting import Controller
+from localllm.engine.protocol import LONGEST_STRING, ConstraintSpec, GenerationDone, Sampling
 from localllm.engine.sampling import TokenSampler
 from localllm.events import FinishReason, RuleState
 from localllm.rules.checks.catalogue import kinds
@@ -195,3 +196,17 @@ def test_the_way_out_behind_a_token_is_the_one_that_is_known_once_it_is_committe
                 assert matcher.closing(120) == ([] if matcher.accepting else way), seed
                 assert matcher.accepting or matcher.legal_prefix([*way, END]) == len(way) + 1, seed
     assert known > RUNS
+
+
+def test_a_letter_that_changes_what_must_follow_the_string_changes_the_way_out() -> None:
+    def kind(value: dict[str, Any], name: str) -> dict[str, Any]:
+        fields = {"kind": value, name: {"type": "boolean"}}
+        return {"type": "object", "properties": fields, "required": ["kind", name], "additionalProperties": False}
+
+    spec = ConstraintSpec("json_schema", json.dumps({"anyOf": [kind({"const": "a"}, "x"), kind({"const": "ab"}, "y")]}))
+    matcher = compile_constraint(spec, VOCABULARY)
+    matcher.commit(list(b'{"kind": "a'))
+    assert bytes(matcher.closing(60) or []).startswith(b'", "x": ')
+    assert bytes(matcher.closing_after(ord("b"), 60) or []).startswith(b'", "y": ')
+    matcher.commit(list(b"b"))
+    assert bytes(matcher.closing(60) or []).startswith(b'", "y": ')

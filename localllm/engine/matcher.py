@@ -217,10 +217,7 @@ class GrammarMatcher:
             rest = self._due[1:] if self._due[0] == token else None
             return rest if rest is not None and len(rest) <= limit else None
         way = [] if self.accepting else self._known_way()
-        if way and self._stays_in_string(token) and self._raw.validate_tokens([token, way[0]]) == 2:
-            found: list[int] | None = way  # the string may end behind the token as well: what follows is the same
-        else:
-            found = None if way is None else self._rest_of(way, self.vocabulary.bytes_of((token,)), (token,))
+        found = None if way is None else self._rest_of(way, self.vocabulary.bytes_of((token,)), (token,))
         if found is None:
             copy = self._raw.deep_copy()
             if not copy.consume_tokens([token]):
@@ -235,13 +232,6 @@ class GrammarMatcher:
         """The token that stands for these bytes alone, if there is one."""
         ids = self.vocabulary.ids_of(text)
         return ids[0] if len(ids) == 1 else None
-
-    def _stays_in_string(self, token: int) -> bool:
-        """Whether the way out ends the JSON string that is open, and the token does not."""
-        if self.position is None or not self.position.in_string or self._way is None:
-            return False
-        ends = self.vocabulary.bytes_of(self._way[:1]).startswith(b'"')
-        return ends and not self.position.ends_string(self.vocabulary.bytes_of((token,)))
 
     def _known_way(self) -> list[int] | None:
         """The way out that was found before, as far as it is still to go; None where it leads nowhere any more."""
