@@ -30,8 +30,9 @@ from localllm.engine.acceptance import Acceptance
 from localllm.engine.controller import Controller
 from localllm.engine.costs import CostTable, calibrate
 from localllm.engine.draft_ngram import NgramDrafter
+from localllm.engine.drafting import Drafter
 from localllm.engine.local import LocalEngine
-from localllm.engine.protocol import Drafter, EngineSpec, TokenEvent
+from localllm.engine.protocol import EngineSpec, TokenEvent
 from localllm.engine.speculate import SAMPLE
 from localllm.llama.context import Context
 from localllm.llama.model import Model

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from localllm.engine.cache import Slot
 from localllm.engine.decode import Generation, Job
-from localllm.engine.protocol import Cancel, Draft, EngineEvent, GenerationDone, Sampling, TokenEvent
+from localllm.engine.drafting import Draft
+from localllm.engine.protocol import Cancel, EngineEvent, GenerationDone, Sampling, TokenEvent
 from localllm.engine.sampling import TokenSampler
 from localllm.events import Speculation
 

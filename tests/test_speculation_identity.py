@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from localllm.engine.controller import Controller
 from localllm.engine.costs import CostTable
 from localllm.engine.draft_ngram import NgramDrafter
-from localllm.engine.protocol import Drafter, Sampling
+from localllm.engine.drafting import Drafter
+from localllm.engine.protocol import Sampling
 from tests.fake_backend import EOG, N_VOCAB, FakeBackend, ScriptedController, run
 
 RUNS = 4000 if os.environ.get("LOCALLLM_SOAK") else 250

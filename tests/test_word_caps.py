@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from localllm.engine.cache import Slot
 from localllm.engine.constraint import compile_constraint
 from localllm.engine.decode import Generation, Job
-from localllm.engine.protocol import Controller, EngineSpec, GenerationDone, Request, Sampling, TokenEvent
+from localllm.engine.drafting import Controller
+from localllm.engine.protocol import EngineSpec, GenerationDone, Request, Sampling, TokenEvent
 from localllm.engine.sampling import TokenSampler
 from localllm.events import FinishReason, Message, Role
 from localllm.rules.rulebook import Rulebook

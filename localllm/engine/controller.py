@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from localllm.engine.acceptance import Acceptance
 from localllm.engine.costs import CostTable
 from localllm.engine.draft_source import AheadReader, DraftSource, Reader, StepwiseDrafter
+from localllm.engine.drafting import Draft, Drafter
 from localllm.engine.ledger import Ledger
 from localllm.engine.lengths import (
     best_length,
@@ -28,7 +29,6 @@ from localllm.engine.lengths import (
     expected_accepted,
     worth_going_on,
 )
-from localllm.engine.protocol import Draft, Drafter
 from localllm.events import Speculation
 
 _NOTHING = Draft()

@@ -16,14 +16,8 @@ from numpy.typing import NDArray
 
 from localllm.engine.backend import Backend
 from localllm.engine.cache import Slot, common_prefix, prefill_slot
-from localllm.engine.protocol import (
-    Cancel,
-    Controller,
-    EngineEvent,
-    GenerationDone,
-    Matcher,
-    TokenEvent,
-)
+from localllm.engine.drafting import Controller
+from localllm.engine.protocol import Cancel, EngineEvent, GenerationDone, Matcher, TokenEvent
 from localllm.engine.reserve import Reserve
 from localllm.engine.sampling import TokenSampler
 from localllm.engine.text import AnswerText

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from localllm.engine.acceptance import Acceptance
-from localllm.engine.protocol import Drafter
+from localllm.engine.drafting import Drafter
 
 _FIRST_PROBE, _LAST_PROBE = 32, 4096
 """Tokens between probes, at least and at most."""

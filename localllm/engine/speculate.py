@@ -15,7 +15,8 @@ from localllm.engine.costs import CostTable, calibrate
 from localllm.engine.decode import MAX_DRAFT
 from localllm.engine.draft_model import ModelDrafter
 from localllm.engine.draft_ngram import NgramDrafter
-from localllm.engine.protocol import Drafter, EngineSpec
+from localllm.engine.drafting import Drafter
+from localllm.engine.protocol import EngineSpec
 from localllm.engine.sessions import file_fingerprint
 from localllm.engine.translation import ByText, make_translation
 from localllm.errors import DraftMismatch
