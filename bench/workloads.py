@@ -63,7 +63,6 @@ CLASS = """class Basket:
 QUESTIONS = (
     "Tell me a long story about a lighthouse keeper.",
     "Why is the sky blue? Explain at length.",
-    "Describe a day at the market of a small town, from early morning to late evening.",
     "Write a letter to a friend about a week in the mountains.",
 )
 
