@@ -102,11 +102,11 @@ async def test_above_the_first_message_shown_more_are_loaded_and_the_focus_goes_
         views = here.screen.transcript.views
         here.screen.set_focus(views[0])
         await here.pilot.pause()
-        for _ in range(4):  # what is not wholly in sight scrolls first
-            if len(here.screen.transcript.views) == STEP:
-                await here.pilot.press("up")
-                await here.pilot.pause()
-        assert len(here.screen.transcript.views) == 2 * STEP
+        here.screen.transcript.scroll_home(animate=False)  # what is not wholly in sight would scroll first
+        await here.until(lambda: here.screen.transcript.scroll_offset.y == 0, "the first message in sight")
+        await here.pilot.press("up")
+        await here.until(lambda: len(here.screen.transcript.views) == 2 * STEP, "more of them")
+        await here.until(lambda: here.screen.transcript.focused_view, "the focus")
         focused = here.screen.transcript.focused_view
         assert focused is not None and focused.message.content.startswith(f"Message number {N - STEP - 1},")
 
