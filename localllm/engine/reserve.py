@@ -3,7 +3,7 @@
 A way to the end is searched for while the budget is still large, and again at intervals that shrink with the room that
 is left. In the last `_TIGHT` tokens of it every token is tried first: one behind which no end would fit is not taken,
 the end is. So an answer whose end once fitted is ended legally, and what is left is used to its last token. Only where
-a token opens more than that between two searches (one of 7,400 random answers on single bytes) it is cut off, and that
+a token opens more than that between two searches (one of 10,000 random answers on single bytes) it is cut off, and that
 is said.
 
 In JSON, what is still to come gets its share: of N values that must follow, none loses all its tokens to a string
