@@ -3,11 +3,11 @@
 The unit is a plain step, so that sums stay comparable when the machine's speed changes. There are two accounts:
 
 - the *allowance* is what answers may lose. Every token earns it `share`, up to `most`, a few steps; an answer that lost
-  pays from it, and one that gained adds nothing. So over any n tokens the answers that lost do not lose more than
+  pays from it, and one that gained fills it again. So n tokens in a row of which no answer gained do not lose more than
 
       share * n + most
 
-  together, with costs as estimated, whatever the drafters do and however much was gained elsewhere;
+  with costs as estimated, whatever the drafters do and however much was gained before;
 - the *balance* is everything that was gained and lost, plus a grant. It bears what is invested: reading a prompt with
   a draft model, which pays later in the answer or, where that is short, never.
 
