@@ -53,7 +53,7 @@ async def test_n_and_p_walk_through_the_sources() -> None:
         await pilot.press("n")
         await wait_until(pilot, lambda: "pump.md" in screen_text(app), "the first again")
         await pilot.press("escape")
-        await wait_until(pilot, lambda: app.results == [None], "the end")
+        await wait_until(pilot, lambda: app.results == [1], "the end, and which one was shown last")
 
 
 async def test_a_path_longer_than_the_window_hides_no_file_name() -> None:

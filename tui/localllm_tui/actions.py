@@ -8,7 +8,15 @@ from typing import Literal
 
 from textual.binding import Binding
 
-Place = Literal["anywhere", "prompt", "transcript", "chats"]
+Place = Literal["anywhere", "prompt", "transcript", "chats", "source"]
+PLACES: dict[Place, str] = {
+    "anywhere": "",
+    "prompt": "in the prompt",
+    "transcript": "in the messages",
+    "chats": "in the chats",
+    "source": "in an open source",
+}
+"""Where the keys of an action work, for people."""
 KEY_SETS = ("default", "vim", "emacs")
 UNBOUND = "f24"
 """Stands for no key, in bindings that the user may give one."""
@@ -29,7 +37,8 @@ class Action:
     """Something a user can do."""
 
     id: str
-    """Names the method ``action_<id>`` of the chat screen, the binding and the keymap entry."""
+    """Names the method ``action_<id>`` of the chat screen (and of the screen where its keys work), the binding and the
+    keymap entry."""
     title: str
     """In the palette and in help."""
     group: str
@@ -110,6 +119,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("no_documents", "Answer without documents in this chat", "Documents", slash="nodocs"),
     Action("toggle_sources", "Show or hide the sources", "Documents", "ctrl+o", slash="sources"),
     Action("open_citation", "Open a source (1-9: that one)", "Documents", "o,enter", "transcript", slash="citations"),
+    Action("source_next", "The next source of the answer", "Documents", "n,right", "source"),
+    Action("source_previous", "The source before", "Documents", "p,left", "source"),
+    Action("open_document", "Open the document itself, in its own program", "Documents", "o", "source", slash="open"),
     Action("rules", "Rules for the answers of this chat", "Documents", "f5", slash="rules"),
     Action("verdict", "What became of each rule of this answer", "Documents", "v", "transcript", slash="verdict"),
     Action("repair", "Answer again, and tell the model which rules it broke", "Documents", "f8", slash="repair"),
@@ -197,7 +209,7 @@ def key_names(action: Action, key_set: str | Keys = "default", most: int = 9) ->
 
 def clashes(key_set: str) -> Iterator[tuple[str, str, str]]:
     """Two actions on one key in one place: (key, action, action)."""
-    for place in ("anywhere", "prompt", "transcript", "chats"):
+    for place in PLACES:
         seen: dict[str, str] = {}
         for action in ACTIONS:
             if action.where != place:

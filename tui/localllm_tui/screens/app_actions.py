@@ -1,4 +1,4 @@
-"""Actions of the app itself: help, sources, screens, theme, keys, models."""
+"""Actions of the app itself: help, screens, theme, keys, models."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from textual import on
 from textual.content import Content
 
 from localllm.errors import LocalLLMError
-from localllm.events import Passage, Role
-from localllm.history import ChatOptions, StoredMessage
+from localllm.history import ChatOptions
 from localllm.settings import save_setting
 from localllm_tui.actions import BY_ID, KEY_SETS, keymap
-from localllm_tui.screens.chat_actions import ChatActions
 from localllm_tui.screens.help import Help
 from localllm_tui.screens.model_news import LOADS
 from localllm_tui.screens.pick import Pick
+from localllm_tui.screens.source_actions import SourceActions
 from localllm_tui.screens.text_dialog import TextDialog
-from localllm_tui.widgets.sources import SourceView
 
 if TYPE_CHECKING:
     from localllm.settings import Settings
     from localllm_tui.app import LocalLLMApp
 
 
-class AppActions(ChatActions):
+class AppActions(SourceActions):
     """Actions of the registry in the group of the app."""
 
     # ---- the app ----------------------------------------------------------------------------------------------------
@@ -45,60 +42,6 @@ class AppActions(ChatActions):
     def _from_help(self, action_id: str | None) -> None:
         if action_id in BY_ID:
             self.run_by_id(action_id)
-
-    def action_toggle_sources(self) -> None:
-        """Beside the transcript where there is room, else over it."""
-        if self.has_class("-w120") and self.has_class("-has-sources"):
-            self.toggle_class("-hide-sources")
-        else:
-            self.remove_class("-show-chats")
-            self.toggle_class("-show-sources")
-
-    def action_citation(self, n: int, message_id: int = 0) -> None:
-        """Open source `n` of an answer: by default the one in focus, or the last one."""
-        from localllm_tui.screens.citation import CitationScreen
-
-        message = self.conversation.history.message(message_id) if message_id else self._answer_here()
-        if message is None or n not in {p.n for p in message.passages} | {c.n for c in message.citations}:
-            self.say(f"There is no source [{n}] with this answer.")
-            return
-        self.app.push_screen(CitationScreen(message, n, self._read_source))
-
-    @on(SourceView.Chosen)
-    def source_chosen(self, chosen: SourceView.Chosen) -> None:
-        """Open it, of the answer that the column is about."""
-        self.action_citation(chosen.n, self.sources.message_id)
-
-    def action_open_citation(self) -> None:
-        """The first source of the answer in focus."""
-        message = self._answer_here()
-        numbers = [c.n for c in message.citations] or [p.n for p in message.passages] if message is not None else []
-        if numbers:
-            self.action_citation(numbers[0])
-        else:
-            self.say("This answer was given without documents.")
-
-    def _answer_here(self) -> StoredMessage | None:
-        here = self._here
-        if here is not None and here.message.role is Role.ASSISTANT:
-            return here.message
-        return self._last(Role.ASSISTANT)
-
-    def _read_source(self, passage: Passage) -> str | None:
-        """The document around a passage, from the library of this chat."""
-        from localllm.rag.index import Library
-
-        chat = self.conversation.chat
-        name = (chat.options.docs if chat is not None else "") or self.settings.docs
-        try:
-            path = self.paths.library(name) if name else None
-            if path is None or not path.exists():
-                return None
-            with Library(path) as library:
-                document = next((d for d in library.documents() if d.source == passage.source), None)
-                return library.text(document.content).text if document is not None and document.content else None
-        except (LocalLLMError, ValueError, KeyError):
-            return None
 
     def action_inspect(self) -> None:
         """The newest prompt, exactly as the model saw it."""

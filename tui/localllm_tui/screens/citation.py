@@ -17,6 +17,7 @@ from textual.widgets import Static
 
 from localllm.events import Citation, Passage, SupportState
 from localllm.history import StoredMessage
+from localllm_tui.actions import BY_ID, Keys, bindings, key_names
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean, clean_line
 from localllm_tui.screens.hint_row import HintRow
@@ -32,20 +33,24 @@ CONTEXT = 1200
 ReadSource = Callable[[Passage], str | None]
 """The whole extracted text of a passage's document, or None where the library no longer has it."""
 
+OpenDocument = Callable[[str], object]
+"""Hands the document at a path to the desktop."""
 
-class CitationScreen(ModalScreen[None]):
-    """Shows one source of an answer; `n` and `p` go on to the others.
+
+class CitationScreen(ModalScreen[int]):
+    """Shows one source of an answer and goes on to the others; the result is the number of the one shown last.
 
     Args:
         message: The answer, with its passages and citations.
         number: Number of the source that is shown first.
         read_source: Gives the document around the passage; without it the passage stands alone.
+        open_document: Opens the document itself.
+        keys: Those that hold now.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,q", "leave", "Close"),
-        ("n,right", "step(1)", "Next"),
-        ("p,left", "step(-1)", "Previous"),
+        *bindings("source"),
     ]
     CSS = """
     CitationScreen .dialog { height: 85%; width: 85%; max-width: 110; }
@@ -56,12 +61,19 @@ class CitationScreen(ModalScreen[None]):
     CitationScreen #citation-text { height: auto; }
     """
 
-    def __init__(self, message: StoredMessage, number: int, read_source: ReadSource | None = None) -> None:
+    def __init__(
+        self,
+        message: StoredMessage,
+        number: int,
+        read_source: ReadSource | None = None,
+        open_document: OpenDocument | None = None,
+        keys: str | Keys = "default",
+    ) -> None:
         super().__init__()
         self._message = message
-        self._read_source = read_source
-        numbers = sorted({p.n for p in message.passages} | {c.n for c in message.citations})
-        self._numbers = numbers or [number]
+        self._read_source, self._open_document = read_source, open_document
+        self._keys = keys
+        self._numbers = source_numbers(message) or [number]
         self.number = number if number in self._numbers else self._numbers[0]
 
     def compose(self) -> ComposeResult:
@@ -72,7 +84,9 @@ class CitationScreen(ModalScreen[None]):
             yield Static("", id="citation-facts", markup=False)
             with VerticalScroll():
                 yield Static("", id="citation-text", markup=False)
-            yield HintRow([("n", "next source", "step(1)"), ("p", "previous", "step(-1)"), ("Esc", "close", "leave")])
+            hints = {"source_next": "next source", "source_previous": "previous", "open_document": "open the document"}
+            keys = [(key_names(BY_ID[id], self._keys, most=1), meaning, id) for id, meaning in hints.items()]
+            yield HintRow([*keys, ("Esc", "close", "leave")])
 
     def on_mount(self) -> None:
         """Show the first one."""
@@ -84,7 +98,7 @@ class CitationScreen(ModalScreen[None]):
         passage = next((p for p in self._message.passages if p.n == self.number), None)
         citations = [c for c in self._message.citations if c.n == self.number]
         at = self._numbers.index(self.number) + 1
-        source = passage.source if passage else citations[0].source if citations else ""
+        source = source_path(self._message, self.number)
         name, path = clean_line(os.path.basename(source)), clean_line(at_home(source))  # noqa: PTH119 - a text again
         title = f"[{self.number}] {name or 'unknown source'}   {at} of {len(self._numbers)}"
         self.query_one("#citation-title", Static).update(Content(title))
@@ -104,14 +118,43 @@ class CitationScreen(ModalScreen[None]):
         row = sum(len(wrap(line, width)) for line in above)
         self.query_one(VerticalScroll).scroll_to(y=max(0, row - 3), animate=False)
 
-    def action_step(self, step: int) -> None:
-        """The next or the previous source."""
+    def action_source_next(self) -> None:
+        """The next source."""
+        self._step(1)
+
+    def action_source_previous(self) -> None:
+        """The previous source."""
+        self._step(-1)
+
+    def _step(self, step: int) -> None:
         self.number = self._numbers[(self._numbers.index(self.number) + step) % len(self._numbers)]
         self.show()
 
+    def action_open_document(self) -> None:
+        """The document itself, with the desktop's own program."""
+        if self._open_document is not None:
+            self._open_document(source_path(self._message, self.number))
+
     def action_leave(self) -> None:
         """Close."""
-        self.dismiss(None)
+        self.dismiss(self.number)
+
+
+def source_numbers(message: StoredMessage) -> list[int]:
+    """The numbers of an answer's sources: what was put before the model, and what its marks point to."""
+    return sorted({p.n for p in message.passages} | {c.n for c in message.citations})
+
+
+def first_source(message: StoredMessage) -> int:
+    """The number of the source that an answer cites first, else of its first passage."""
+    sources: tuple[Citation | Passage, ...] = (*message.citations, *message.passages)
+    return sources[0].n if sources else 1
+
+
+def source_path(message: StoredMessage, number: int) -> str:
+    """The document of a source, as it was when the answer was given; empty where it was not kept."""
+    sources: tuple[Citation | Passage, ...] = (*message.passages, *message.citations)
+    return next((s.source for s in sources if s.n == number), "")
 
 
 def at_home(path: str) -> str:

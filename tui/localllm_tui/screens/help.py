@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.style import Style
 from textual.widgets import Static
 
-from localllm_tui.actions import ACTIONS, GROUPS, Keys, key_names
+from localllm_tui.actions import ACTIONS, GROUPS, PLACES, Keys, key_names
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.wrap import wrap
 
@@ -80,7 +80,7 @@ def help_text(key_set: str | Keys, width: int = 0) -> Content:
                 continue
             keys = key_names(action, key_set, most=2) or f"/{action.slash}"
             slash = f"  /{action.slash}" if action.slash and action.keys_in(key_set) else ""
-            place = "  in the messages" if action.where == "transcript" else ""
+            place = "" if action.where in ("anywhere", "prompt") else f"  {PLACES[action.where]}"
             head = Content.styled(f"{keys:<20}", "bold")
             text = Content(action.title) + Content.styled(place + slash, MUTED)
             click = Style.from_meta({"@click": f"screen.do('{action.id}')"})

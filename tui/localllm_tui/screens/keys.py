@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from localllm_tui.actions import ACTIONS, BY_ID, GROUPS, Action, Keys, key_name, key_names
+from localllm_tui.actions import ACTIONS, BY_ID, GROUPS, PLACES, Action, Keys, key_name, key_names
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.own_keys import complaint_about
 from localllm_tui.screens.hint_row import HintRow
@@ -75,7 +75,7 @@ class KeysScreen(ModalScreen[None]):
         if len(action.key_list(self._keys)) > 2:
             names += " …"
         mark = "●" if action.id in self._keys.own else " "
-        place = f"  in the {'prompt' if action.where == 'prompt' else 'messages'}" if action.where != "anywhere" else ""
+        place = f"  {PLACES[action.where]}" if action.where != "anywhere" else ""
         return (
             Content.styled(f"{mark} ", "$accent")
             + Content.styled(f"{names:<22} ", "bold" if action.keys_in(self._keys) else MUTED)
