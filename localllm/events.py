@@ -86,6 +86,8 @@ class Stats:
     speculation: Speculation = field(default_factory=Speculation)
     forgotten_tokens: int = 0
     """Tokens that left a full window while the answer was written (setting `when_full`)."""
+    thinking_seconds: float = 0.0
+    """From the first token of the reasoning to its end, where a model thinks aloud; 0 without reasoning."""
 
     @property
     def window_tokens(self) -> int:

@@ -12,7 +12,7 @@ from textual.widgets import Input, OptionList
 from localllm.assistant import Assistant
 from localllm.engine.protocol import Cancel, Engine, EngineEvent, Request, TokenEvent
 from localllm.errors import EngineDied, ModelNotFound
-from localllm.events import Loading, Role
+from localllm.events import Loading, Role, Stats
 from localllm.history import History, MessageState
 from localllm.settings import Paths, Settings
 from localllm_tui.actions import ACTIONS
@@ -346,10 +346,22 @@ async def test_control_sequences_of_a_model_never_reach_the_terminal(tmp_path: P
 async def test_reasoning_is_folded_away(tmp_path: Path) -> None:
     async with opened(tmp_path, FakeEngine(["<think>Let me see now.</think>\n\nSeven."])) as here:
         await here.ask("3 + 4?")
-        assert "▸ Thought, 4 words" in here.text() and "Let me see" not in here.text()
+        assert "▸ Thought" in here.text() and "4 words" in here.text() and "Let me see" not in here.text()
         await here.pilot.press("shift+tab", "t")
         assert "Let me see now." in here.text()
         assert here.screen.transcript.views[-1].text == "Seven."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.0, "▸ Thought, 4 words"), (12.3, "▸ Thought for 12 s, 4"), (125.0, "▸ Thought for 2 min 5 s")],
+)
+async def test_reasoning_says_how_long_it_took_after_a_restart_too(tmp_path: Path, seconds: float, said: str) -> None:
+    async with opened(tmp_path, FakeEngine(["<think>Let me see now.</think>\n\nSeven."])) as here:
+        await here.ask("3 + 4?")
+        here.history.update_message(here.history.path(1)[-1].id, stats=Stats(thinking_seconds=seconds))
+    async with opened(tmp_path) as here:
+        await here.until(lambda: said in here.text(), said)
 
 
 async def test_keys_change_at_once_and_are_kept(tmp_path: Path) -> None:

@@ -287,7 +287,8 @@ class Assistant:
             answer = grow
             self.history.update_message(grow.id, state=MessageState.STREAMING, reason="")
             self.history.set_active_leaf(grow.id, descend=False)
-        record = AnswerRecord(self.history, answer.id, prefix)
+        thought = grow.stats.thinking_seconds if grow and grow.stats else 0.0
+        record = AnswerRecord(self.history, answer.id, prefix, thinking_seconds=thought)
         try:
             yield TurnStarted(chat.id, question.id, answer.id)
             for event in self._answer(chat, question, settings, prefix, cancel, feedback):
@@ -295,8 +296,8 @@ class Assistant:
                     record.follow(event)
                 elif isinstance(event, Retrieved):
                     record.passages = event.passages
-                elif isinstance(event, Finished) and (note := record.finish(event)):
-                    event = replace(event, notes=(*event.notes, note))
+                elif isinstance(event, Finished):
+                    event = record.finish(event)
                 yield event
         except BaseException as error:
             record.interrupt(error)

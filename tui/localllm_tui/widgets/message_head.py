@@ -1,4 +1,4 @@
-"""The first row of a message, and the row of what can be done with it."""
+"""What stands over a message, and the row of what can be done with it."""
 
 from __future__ import annotations
 
@@ -50,6 +50,14 @@ def head_row(message: StoredMessage, place: tuple[int, int], width: int, speaker
     if space < 1 or not end:
         return Row(name, len(name))
     return Row(name + Content(" " * space) + end, len(name) + space + len(end))
+
+
+def thought_for(seconds: float) -> str:
+    """``Thought for 12 s``; without the time where it is not known or too short to tell."""
+    whole = round(seconds)
+    if not whole:
+        return "Thought"
+    return f"Thought for {whole // 60} min {whole % 60} s" if whole >= 60 else f"Thought for {whole} s"
 
 
 def actions_row(message: StoredMessage, width: int) -> Content | None:

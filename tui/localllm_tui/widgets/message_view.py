@@ -22,7 +22,7 @@ from localllm_tui.markdown.blocks import EMPTY, MUTED, Code
 from localllm_tui.markdown.clean import clean, clean_line
 from localllm_tui.markdown.layout import Row, count_code, rows_of
 from localllm_tui.markdown.wrap import wrap
-from localllm_tui.widgets.message_head import actions_row, head_row, link
+from localllm_tui.widgets.message_head import actions_row, head_row, link, thought_for
 from localllm_tui.widgets.reply_text import ReplyText, with_marks
 
 if TYPE_CHECKING:
@@ -212,10 +212,10 @@ class MessageView(Widget, can_focus=True):
         if self._reply is None or not self.has_reasoning:
             return []
         thought = self._reply.shown_reasoning
-        words = len(thought.split())
-        verb = "Thinking" if self._reply.thinking else "Thought"
         mark = "▾" if self.show_reasoning else "▸"
-        label = Content.styled(f"{mark} {verb}, {words:,} words", MUTED)
+        seconds = self.message.stats.thinking_seconds if self.message.stats is not None else 0.0
+        said = "Thinking" if self._reply.thinking else thought_for(seconds)
+        label = Content.styled(f"{mark} {said}, {len(thought.split()):,} words", MUTED)
         rows = [Row(label.stylize(Style.from_meta({"@click": "toggle_reasoning"})))]
         if self.show_reasoning:
             bar = Content.styled("▎ ", MUTED)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from localllm.assistant.thought import CLOSE, OPEN
 from localllm.events import Span
 from localllm_tui.markdown.blocks import UNSUPPORTED_END, UNSUPPORTED_START
 from localllm_tui.markdown.clean import clean
 from localllm_tui.markdown.stream import Document
 
-OPEN, CLOSE = "<think>", "</think>"
 _NO_MARKS = str.maketrans(dict.fromkeys(UNSUPPORTED_START + UNSUPPORTED_END, "\ufffd"))
 """A model's own private marks mean nothing; as long as before, so that spans stay where they are."""
 
