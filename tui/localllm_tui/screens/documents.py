@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -19,6 +19,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from localllm.errors import LocalLLMError
+from localllm_tui.dropped import is_there, paths_in
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
 from localllm_tui.screens.hint_row import HintRow
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 OpenEmbedder = Callable[["Library"], "Embedder | None"]
 LISTED = 500
 """Files listed at most; the rest is counted."""
+LONGEST_REMARK = 300
+"""Characters of a remark on what can't be followed: what is pasted may be anything."""
 
 
 class DocumentsScreen(ModalScreen[str | None]):
@@ -138,7 +141,7 @@ class DocumentsScreen(ModalScreen[str | None]):
             facts = (
                 f"{len(read):,} files, {n_chunks:,} passages, {len(faults):,} with problems"
                 if roots
-                else "Nothing here yet. Press a, and name a folder or a file."
+                else "Nothing here yet. Press a and name a folder or a file, or drop one here."
             )
         self.query_one("#documents-facts", Static).update(Content(facts))
         self._fill(roots, faults if self._faults_only else [d for d in documents if d.status != "ignored"])
@@ -169,35 +172,39 @@ class DocumentsScreen(ModalScreen[str | None]):
     @work
     async def action_add(self) -> None:
         """Ask for a folder or file, follow it, and read it."""
-        from localllm.rag.index import Library
+        if self._is_free():
+            text = await self.app.push_screen_wait(TextDialog("A folder or file to follow", f"{self._folder}/"))
+            self._follow(text or "")
 
-        text = await self.app.push_screen_wait(TextDialog("A folder or file to follow", f"{self._folder}/"))
-        if text is None or not text.strip():
-            return
-        path = Path(text.strip()).expanduser()
-        path = (path if path.is_absolute() else self._folder / path).resolve()
-        if not path.exists():
-            self._say(f"There is no {path}.", "$error")
-            return
-        try:
-            with Library(self.paths.library(self.library), create=True) as library:
-                inside = next((r for r in library.roots() if r.path in path.parents), None)
-                if inside is not None:
-                    self._say(f"{path} is inside {inside.path}, which is followed already.", "$warning")
-                    return
-                library.add_root(path, "folder" if path.is_dir() else "file")
-        except LocalLLMError as error:
-            self._say(str(error), "$error")
-            return
-        self.show()
-        self.action_sync()
+    def on_paste(self, event: events.Paste) -> None:
+        """What is dropped on the window is followed, too: the terminal pastes its path."""
+        event.stop()
+        if self._is_free():
+            self._follow(event.text)
+
+    def _follow(self, text: str) -> None:
+        n_followed, refused = follow(self.paths.library(self.library), paths_in(text, self._folder))
+        why = clean_line(" ".join(refused))
+        why = why if len(why) <= LONGEST_REMARK else why[: LONGEST_REMARK - 1] + "…"
+        if n_followed:
+            self.show()
+            self.action_sync()
+            if why:
+                self.notify(why, severity="warning", markup=False)
+        elif why:
+            self._say(why, "$error")
+
+    def _is_free(self) -> bool:
+        if self.syncing:
+            self._say("A sync is running: stop it with Esc first.", "$warning")
+        return not self.syncing
 
     def action_sync(self) -> None:
         """Bring the library in step with its folders, in a thread."""
         if self.syncing:
             return
         if not self._roots:
-            self._say("There is nothing to read. Press a, and name a folder or a file.")
+            self._say("There is nothing to read. Press a and name a folder or a file, or drop one here.")
             return
         self.syncing = True
         self._cancel.clear()
@@ -267,8 +274,7 @@ class DocumentsScreen(ModalScreen[str | None]):
     @work
     async def action_library(self) -> None:
         """Choose another library, or name a new one."""
-        if self.syncing:
-            self._say("A sync is running: stop it with Esc first.", "$warning")
+        if not self._is_free():
             return
         names = sorted({path.stem for path in self.paths.libraries.glob("*.db")} | {self.library})
         entries = [Content(clean_line(name)) for name in names] + [Content.styled("A new library", "$accent")]
@@ -292,7 +298,7 @@ class DocumentsScreen(ModalScreen[str | None]):
         if self._roots:
             self.dismiss(self.library)
         else:
-            self._say("The library is empty. Press a, and name a folder or a file.")
+            self._say("The library is empty. Press a and name a folder or a file, or drop one here.")
 
     def action_leave(self) -> None:
         """Stop the sync; without one, close."""
@@ -301,6 +307,27 @@ class DocumentsScreen(ModalScreen[str | None]):
             self._say("Stopping.")
         else:
             self.dismiss(None)
+
+
+def follow(library_file: Path, paths: Sequence[Path]) -> tuple[int, list[str]]:
+    """Let a library follow folders and files; how many of them it does now, and for each of the others why not."""
+    from localllm.rag.index import Library
+
+    there = [path for path in paths if is_there(path)]
+    refused = [f"There is no {path}." for path in paths if path not in there]
+    if not there:
+        return 0, refused
+    try:
+        with Library(library_file, create=True) as library:
+            for path in there:
+                inside = next((r for r in library.roots() if r.path in path.parents), None)
+                if inside is None:
+                    library.add_root(path, "folder" if path.is_dir() else "file")
+                else:
+                    refused.append(f"{path} is inside {inside.path}, which is followed already.")
+    except LocalLLMError as error:
+        return 0, [*refused, str(error)]
+    return len(paths) - len(refused), refused
 
 
 _MARKS = {
