@@ -206,6 +206,21 @@ def test_updating_a_message_that_is_gone_says_so(history: History) -> None:
     assert history.update_message(12345, content="x") is False
 
 
+def test_prompts_are_the_questions_of_all_chats_newest_first_and_each_once(history: History) -> None:
+    one, other, gone = (history.create_chat().id for _ in range(3))
+    for at, (chat, role, text) in enumerate([
+        (one, Role.USER, "first"), (one, Role.ASSISTANT, "answer"), (other, Role.USER, "second"),
+        (one, Role.USER, "first"), (gone, Role.USER, "deleted"), (other, Role.USER, "last"),
+    ]):  # fmt: skip
+        history.add_message(chat, role, text, created=1000.0 + at)
+    history.add_message(other, Role.USER, "imported, older", created=10.0)
+    history.delete(gone)
+    assert history.prompts(100) == ["last", "first", "second", "imported, older"]
+    assert history.prompts(2) == ["last", "first"]
+    history.restore(gone)
+    assert history.prompts(2) == ["last", "deleted"]
+
+
 # ---- the file -------------------------------------------------------------------------------------------------------
 
 

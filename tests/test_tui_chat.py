@@ -71,7 +71,7 @@ async def test_a_stopped_answer_is_continued_in_place(tmp_path: Path) -> None:
 async def test_an_answer_made_again_stands_beside_the_first(tmp_path: Path) -> None:
     async with opened(tmp_path, FakeEngine(["First answer.", "Second answer."])) as here:
         await here.ask("Say")
-        await here.pilot.press("ctrl+r")
+        await here.pilot.press("alt+a")
         await here.until(lambda: here.screen.turn is None and "Second answer." in here.text(), "the second answer")
         assert "‹ 2/2 ›" in here.text()
         await here.pilot.press("shift+tab", "up", "down", "left_square_bracket")
@@ -84,7 +84,7 @@ async def test_an_answer_made_again_stands_beside_the_first(tmp_path: Path) -> N
 async def test_a_branch_is_switched_with_the_mouse(tmp_path: Path) -> None:
     async with opened(tmp_path, FakeEngine(["First answer.", "Second answer."])) as here:
         await here.ask("Say")
-        await here.pilot.press("ctrl+r")
+        await here.pilot.press("alt+a")
         await here.until(lambda: here.screen.turn is None and "‹ 2/2 ›" in here.text(), "the switcher")
         lines = here.text().split("\n")
         y = next(n for n, line in enumerate(lines) if "‹" in line)

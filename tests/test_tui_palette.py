@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from textual.command import CommandPalette
-from textual.widgets import Input
+from textual.widgets import Input, OptionList
 
+from localllm.events import Role
 from localllm.models.shelf import Model
 from localllm.presets import Preset, save_preset
 from localllm_tui.screens.text_dialog import TextDialog
@@ -82,10 +84,51 @@ async def test_an_earlier_prompt_of_another_chat_is_found_and_stands_in_the_prom
         await here.until(lambda: "Something else" in here.text(), "the newest")
         await here.pilot.press(*"tides")
         await here.until(lambda: here.text().count("Explain the tides") >= 1 and "Something else" not in here.text())
-        await here.pilot.press("down", "enter")
+        await here.pilot.press("enter")
         await here.until(lambda: here.screen.prompt.text == "Explain the tides in simple words", "the prompt")
         await here.pilot.press("ctrl+z")
         assert here.screen.prompt.text == "typed before"
+
+
+async def test_prompts_of_all_chats_are_listed_newest_first_and_escape_leaves_the_prompt(tmp_path: Path) -> None:
+    async with opened(tmp_path) as here:
+        for n in range(30):
+            chat = here.history.create_chat(f"Chat {n}").id
+            here.history.add_message(chat, Role.USER, f"Question {n} about pumps", created=1000.0 + n)
+        here.screen.prompt.put("typed before")
+        await here.pilot.press("ctrl+r")
+        await here.until(lambda: "Question 20 about" in here.text(), "the list")
+        lines = here.text().split("\n")
+        rows = [next(y for y, line in enumerate(lines) if f"Question {n} about" in line) for n in range(29, 20, -1)]
+        assert rows == sorted(rows)
+        await here.pilot.press(*"0 pumps")
+        await here.until(lambda: "Question 0 about" in here.text() and "Question 29" not in here.text(), "the oldest")
+        await here.pilot.press("escape")
+        await here.until(lambda: here.app.screen is here.screen, "the chat screen")
+        assert here.screen.prompt.text == "typed before"
+
+
+async def test_brackets_in_earlier_prompts_and_titles_are_shown_as_they_are(tmp_path: Path) -> None:
+    text = "[/b] and [red]x[/] close nothing"
+    async with opened(tmp_path) as here:
+        await here.ask(text)
+        for key, word in (("ctrl+r", ""), ("ctrl+r", "close"), ("ctrl+k", "close nothing")):
+            await here.pilot.press(key)
+            await here.until(lambda: isinstance(here.app.screen, CommandPalette), "the palette")
+            await here.pilot.press(*word)
+            listing = here.app.screen.query_one(OptionList)
+            await here.until(partial(_is_alone, listing, text), f"the entry for {word!r}")
+            await here.pilot.press("escape")
+            await here.until(lambda: here.app.screen is here.screen, "the chat screen")
+        await here.pilot.press("ctrl+r")
+        await here.until(lambda: here.app.screen.query(OptionList), "the list")
+        await here.until(partial(_is_alone, here.app.screen.query_one(OptionList), text), "the prompt")
+        await here.pilot.press("enter")
+        await here.until(lambda: here.screen.prompt.text == text, "the prompt as it was")
+
+
+def _is_alone(listing: OptionList, text: str) -> bool:
+    return listing.option_count == 1 and text in str(listing.get_option_at_index(0).prompt)
 
 
 async def test_chats_of_another_application_are_imported_by_a_path(tmp_path: Path) -> None:

@@ -177,6 +177,16 @@ class History(HistoryFile):
             rows = conn.execute("SELECT * FROM messages WHERE chat_id = ? ORDER BY id", (chat_id,)).fetchall()
         return [message_of(row) for row in rows]
 
+    def prompts(self, limit: int) -> list[str]:
+        """What was asked in all chats but deleted ones, newest first, each text once; of `limit` messages at most."""
+        with self._reading() as conn:
+            rows = conn.execute(
+                "SELECT content FROM messages JOIN chats ON chats.id = chat_id"
+                " WHERE role = ? AND deleted IS NULL ORDER BY messages.created DESC, messages.id DESC LIMIT ?",
+                (Role.USER.value, limit),
+            ).fetchall()
+        return list(dict.fromkeys(row["content"] for row in rows))
+
     def siblings(self, message_id: int) -> list[StoredMessage]:
         """The alternatives at this place of the tree, itself among them, in the order in which they were made."""
         with self._reading() as conn:

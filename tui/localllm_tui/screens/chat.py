@@ -11,7 +11,6 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import OptionList, Static
 
 from localllm.errors import LocalLLMError
-from localllm.events import Role
 from localllm_tui.actions import bindings
 from localllm_tui.screens.key_actions import KeyActions
 from localllm_tui.widgets.chat_list import ChatList
@@ -58,7 +57,7 @@ class ChatScreen(KeyActions):
         self.status.set(offline=self.settings.offline, activity="loading the model")
         self.prompt.use_key_set(self.key_set)
         try:
-            self.prompt.past = self._recent_prompts()
+            self.prompt.past = self.conversation.kept.prompts(100)[::-1]
             last = self.conversation.kept.last_chat()
             if last is not None:
                 self.conversation.open(last.id)
@@ -69,9 +68,3 @@ class ChatScreen(KeyActions):
         self.set_focus(self.prompt)
         if self.keys_problem:
             self.say(self.keys_problem, "warning")
-
-    def _recent_prompts(self) -> list[str]:
-        """The user's last prompts over all chats, oldest first."""
-        kept = self.conversation.kept
-        found = [m for chat in kept.chats(limit=10) for m in kept.messages(chat.id) if m.role is Role.USER]
-        return [m.content for m in sorted(found, key=lambda m: m.created)[-100:]]

@@ -16,6 +16,7 @@ from textual.style import Style
 
 from localllm.errors import LocalLLMError
 from localllm_tui.actions import ACTIONS, key_names
+from localllm_tui.fuzzy import Found, find
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean_line
 
@@ -24,19 +25,31 @@ if TYPE_CHECKING:
 
 HIDDEN = frozenset({"palette", "new_line"})
 """Actions that make no sense from within the palette."""
+ACTIONS_FIRST = 0.05
+"""How much better an action counts than a chat or a model that is found as well."""
+SEARCHED, LISTED = 1000, 100
+"""Earlier prompts that are looked through, and of them the ones that are shown."""
 
 
-class Everything(Provider):
-    """Actions, chats, models, libraries and presets."""
-
-    def __init__(self, screen: Screen[object], match_style: Style | None = None) -> None:
-        super().__init__(screen, match_style)
-        self._things: list[Thing] = []
+class ChatProvider(Provider):
+    """Finds what has to do with the chat screen, with brackets in names as they are."""
 
     @property
     def chat_screen(self) -> ChatScreen:
         """The one screen."""
         return cast("ChatScreen", self.screen)
+
+    def marked(self, text: str, found: Found | None) -> Content:
+        """The text with the letters that were found."""
+        return found.marked(text, self.match_style or Style(reverse=True)) if found is not None else Content(text)
+
+
+class Everything(ChatProvider):
+    """Actions, chats, models, libraries and presets."""
+
+    def __init__(self, screen: Screen[object], match_style: Style | None = None) -> None:
+        super().__init__(screen, match_style)
+        self._things: list[Thing] = []
 
     async def startup(self) -> None:
         """What lies in files is read once for each opening of the palette, in a thread."""
@@ -52,39 +65,45 @@ class Everything(Provider):
 
     async def search(self, query: str) -> Hits:
         """Actions by title and command, the rest by name."""
-        screen, matcher = self.chat_screen, self.matcher(query)
+        screen = self.chat_screen
         for action in ACTIONS:
-            score = max(matcher.match(action.title), matcher.match(action.slash) if action.slash else 0)
+            found, slash = find(query, action.title), find(query, action.slash)
+            score = max((f.score for f in (found, slash) if f is not None), default=0.0)
             if score > 0 and action.id not in HIDDEN:
-                display = matcher.highlight(action.title) + _aside(key_names(action, screen.keys, most=1))
-                yield Hit(score + 0.5, display, partial(screen.run_by_id, action.id), text=action.title)
+                display = self.marked(action.title, found) + _aside(key_names(action, screen.keys, most=1))
+                yield Hit(score + ACTIONS_FIRST, display, partial(screen.run_by_id, action.id), text=action.title)
         for thing in self._things:
-            if thing.name and (score := matcher.match(thing.name)) > 0:
-                yield Hit(score, matcher.highlight(thing.name) + _aside(thing.kind), thing.call, text=thing.name)
+            if (found := find(query, thing.name)) is not None:
+                display = self.marked(thing.name, found) + _aside(thing.kind)
+                yield Hit(found.score, display, thing.call, text=thing.name)
 
 
-class PastPrompts(Provider):
+class PastPrompts(ChatProvider):
     """What the user sent before, in any chat."""
+
+    _prompts: tuple[str, ...] = ()
+
+    async def startup(self) -> None:
+        """Those of this session, temporary chats included, and those that are kept: newest first, each once."""
+        screen = self.chat_screen
+        kept: list[str] = []
+        with suppress(LocalLLMError):
+            kept = await asyncio.to_thread(screen.conversation.kept.prompts, SEARCHED)
+        texts = [*reversed(screen.prompt.past), *kept]
+        self._prompts = tuple(dict.fromkeys(text for text in texts if text.strip()))
 
     async def discover(self) -> Hits:
         """The newest first."""
-        for text in self._prompts():
-            yield DiscoveryHit(_short(text), partial(self._put, text))
+        for text in self._prompts[:LISTED]:
+            line = _short(text)
+            yield DiscoveryHit(Content(line), partial(self.chat_screen.put_prompt, text), text=line)
 
     async def search(self, query: str) -> Hits:
-        """By their words, or the first letters of these."""
-        matcher = self.matcher(query)
-        for text in self._prompts():
-            line = _short(text)
-            if (score := matcher.match(line)) > 0:
-                yield Hit(score, matcher.highlight(line), partial(self._put, text))
-
-    def _prompts(self) -> list[str]:
-        past = cast("ChatScreen", self.screen).prompt.past
-        return list(dict.fromkeys(text for text in reversed(past) if text.strip()))
-
-    def _put(self, text: str) -> None:
-        cast("ChatScreen", self.screen).put_prompt(text)
+        """By their words, or the letters of these; the newest first where they are as good."""
+        lines = [(text, _short(text)) for text in self._prompts]
+        found = [(hit, text, line) for text, line in lines if (hit := find(query, line)) is not None]
+        for hit, text, line in sorted(found, key=lambda entry: -entry[0].score)[:LISTED]:
+            yield Hit(hit.score, self.marked(line, hit), partial(self.chat_screen.put_prompt, text), text=line)
 
 
 @dataclass(frozen=True)
