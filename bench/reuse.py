@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from bench.pairs import write
 from localllm.engine import measure
 from localllm.engine.client import start_engine
 from localllm.engine.protocol import Engine, EngineSpec, Request, Sampling, TokenEvent
+from localllm.engine.threads import physical_cores
 from localllm.events import Message, Role
 from localllm.settings import Paths
 
@@ -48,8 +50,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         paths = Paths(home, home / "config.toml", ROOT)
-        spec = EngineSpec(options.model, n_ctx=options.tokens + 1024, sessions_dir=paths.sessions, speculation="none")
-        plain = EngineSpec(options.model, n_ctx=spec.n_ctx, speculation="none")
+        # fixed threads: with another number of them sums are made in another order, and answers part at near ties
+        plain = EngineSpec(
+            options.model, n_ctx=options.tokens + 1024, n_threads=physical_cores(), speculation="none"
+        )
+        spec = replace(plain, sessions_dir=paths.sessions)
         new_tokens = 0
         for i in range(options.pairs):
             # one chat of the asked length, then a second question, in one engine that is never restarted

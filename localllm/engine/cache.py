@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from localllm.engine.backend import Backend, SharingBackend
 from localllm.engine.protocol import Cancel
 
-_LONG_BATCH = 0.5
-"""Seconds. Where a batch takes longer, smaller ones are used, so that progress is seen."""
 _LEAST_SHIFT = 16
 """A shift makes room for at least this part of the window: it turns every key that stays, and so must be rare."""
 
@@ -150,24 +148,21 @@ def prefill_slot(
 ) -> Iterator[int | None]:
     """Evaluate what of `prompt` lies behind the tokens of the slot, with logits for the last token.
 
+    It is cut by number, never by what a batch took: another cut rounds otherwise, and so might end another way.
+
     Yields:
         Tokens evaluated so far, after each batch, or None, and then nothing more, when it was cancelled.
     """
     first = len(slot.tokens)
-    size = backend.n_batch
     while (held := len(slot.tokens)) < len(prompt):
         if cancel is not None and cancel.is_set():
             yield None
             return
-        batch = list(prompt[held : held + size])
+        batch = list(prompt[held : held + backend.n_batch])
         is_last = held + len(batch) == len(prompt)
-        started = time.perf_counter()
         if not backend.decode(slot.seq, batch, held, 1 if is_last else 0):
             slot.tokens = list(prompt[: backend.n_past(slot.seq)])
             yield None
             return
         slot.tokens += batch
-        seconds = time.perf_counter() - started
-        if seconds > _LONG_BATCH and size > 64:
-            size = max(64, int(len(batch) * _LONG_BATCH / seconds) // 64 * 64)
         yield held + len(batch) - first

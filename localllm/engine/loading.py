@@ -17,6 +17,9 @@ from localllm.models.header import Header, read_model_header
 from localllm.models.memory import Estimate, Load, fits
 from localllm.models.ram import available_memory
 
+_BATCHES = ((1 << 29, 512), (3 << 29, 256), (1 << 32, 128))
+"""Bytes of weights below which so many tokens of a prompt are read at once, and else 64: some seconds on two cores."""
+
 Progress = Callable[[float], None]
 
 
@@ -80,6 +83,18 @@ def plan_load(spec: EngineSpec) -> Plan:
     )
 
 
+def batch_for(weights: int, on_gpu: bool) -> int:
+    """Tokens of a prompt that are read at once: fewer of a large model, so that progress is seen every few seconds.
+
+    Args:
+        weights: Bytes.
+        on_gpu: A GPU reads some of its layers; it is quick, and wants large batches.
+    """
+    if on_gpu:
+        return _BATCHES[0][1]
+    return next((size for limit, size in _BATCHES if weights < limit), 64)
+
+
 def load_model(spec: EngineSpec, plan: Plan, on_progress: Progress | None = None) -> tuple[Model, LlamaBackend]:
     """Load the target model and make its context.
 
@@ -110,7 +125,7 @@ def load_model(spec: EngineSpec, plan: Plan, on_progress: Progress | None = None
             n_ctx=plan.n_ctx,
             n_seq=spec.n_seq,
             governor=governor,
-            n_batch=min(spec.n_batch, plan.n_ctx),
+            n_batch=min(spec.n_batch, plan.n_ctx, batch_for(plan.estimate.weights, bool(model.placement.n_gpu_layers))),
             n_outputs_max=1 + MAX_DRAFT,
             n_threads=plan.n_threads,
             kv_type=spec.kv_type,
