@@ -51,9 +51,7 @@ def main() -> None:
         home = Path(folder)
         paths = Paths(home, home / "config.toml", ROOT)
         # fixed threads: with another number of them sums are made in another order, and answers part at near ties
-        plain = EngineSpec(
-            options.model, n_ctx=options.tokens + 1024, n_threads=physical_cores(), speculation="none"
-        )
+        plain = EngineSpec(options.model, n_ctx=options.tokens + 1024, n_threads=physical_cores(), speculation="none")
         spec = replace(plain, sessions_dir=paths.sessions)
         new_tokens = 0
         for i in range(options.pairs):
