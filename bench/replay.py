@@ -36,7 +36,7 @@ from localllm.engine.protocol import EngineSpec, TokenEvent
 from localllm.engine.speculate import SAMPLE
 from localllm.llama.context import Context
 from localllm.llama.model import Model
-from tests.speculation import CURVES, Machine
+from tests.speculation import CURVES, Machine, steps
 
 DRAFT_PRICE = 0.2
 """Of a drafted token in plain steps: the starter against 180 layers; against 60 it is a half."""
@@ -206,18 +206,8 @@ def replay(setting: Setting, answer: Answer, quality: str, sums: Sums) -> None:
     context = text[: len(answer.prompt) + 1]
     controller.begin(answer.prompt, drawn=answer.drawn)
     started, lost, tokens = machine.now, ledger.net_loss, ledger.tokens
-    while len(context) < len(text):
-        draft = list(controller.choose(context, min(31, len(text) - len(context) - 1)).tokens)
-        before = machine.now
-        machine.step(1 + len(draft))
-        emitted: list[int] = []
-        for token in [*draft, -1]:
-            emitted.append(text[len(context) + len(emitted)])
-            if emitted[-1] != token:
-                break
-        controller.observe(emitted, len(emitted) - 1, len(draft), 1 + len(draft), machine.now - before)
-        context += emitted
-        sums.lengths[len(draft)] += 1
+    for length in steps(machine, controller, text, context):
+        sums.lengths[length] += 1
     sums.speedups.append((len(answer.tokens) - 1) * machine.plain_seconds / (machine.now - started))
     sums.lost += ledger.net_loss - lost
     sums.tokens += ledger.tokens - tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -129,13 +129,8 @@ class Outcome:
         return self.tokens / self.seconds
 
 
-def decode(
-    machine: Machine, controller: Controller, truth: Sequence[int], n_prompt: int = 1, drawn: bool = False
-) -> float:
-    """Decode this text behind its first `n_prompt` tokens under a controller; the seconds it took."""
-    context = list(truth[: n_prompt + 1])
-    controller.begin(context[:-1], drawn=drawn)
-    started = machine.now
+def steps(machine: Machine, controller: Controller, truth: Sequence[int], context: list[int]) -> Iterator[int]:
+    """Decode this text under a controller, behind `context`, which grows; yields the length of each step's draft."""
     while len(context) < len(truth):
         draft = list(controller.choose(context, min(31, len(truth) - len(context) - 1)).tokens)
         before = machine.now
@@ -147,6 +142,18 @@ def decode(
                 break
         controller.observe(emitted, len(emitted) - 1, len(draft), 1 + len(draft), machine.now - before)
         context += emitted
+        yield len(draft)
+
+
+def decode(
+    machine: Machine, controller: Controller, truth: Sequence[int], n_prompt: int = 1, drawn: bool = False
+) -> float:
+    """Decode this text behind its first `n_prompt` tokens under a controller; the seconds it took."""
+    context = list(truth[: n_prompt + 1])
+    controller.begin(context[:-1], drawn=drawn)
+    started = machine.now
+    for _ in steps(machine, controller, truth, context):
+        pass
     return machine.now - started
 
 
@@ -168,23 +175,10 @@ def simulate(
     context = [truth[0], truth[1]]
     controller.begin(context[:1])
     started, untimed, lengths = machine.now, 2, []
-    while len(context) < len(truth):
-        if skip and len(context) >= skip:
+    for length in steps(machine, controller, truth, context):
+        lengths.append(length)
+        if skip and skip <= len(context) < len(truth):
             started, untimed, skip = machine.now, len(context), 0
-        limit = min(31, len(truth) - len(context) - 1)
-        draft = list(controller.choose(context, limit).tokens)
-        before = machine.now
-        machine.step(1 + len(draft))
-        emitted: list[int] = []
-        for token in [*draft, -1]:
-            own = truth[len(context) + len(emitted)]
-            emitted.append(own)
-            if own != token:
-                break
-        accepted = len(emitted) - 1
-        controller.observe(emitted, accepted, len(draft), 1 + len(draft), machine.now - before)
-        context += emitted
-        lengths.append(len(draft))
     return Outcome(machine.now - started, len(truth) - untimed, lengths, controller)
 
 

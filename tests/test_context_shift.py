@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,6 +149,19 @@ STORY = (
 )
 
 
+COUNTING = "one two three four five six seven eight nine ten one two three four five six seven"
+
+
+@pytest.fixture
+def context() -> Iterator[Context]:
+    need(CHAT)
+    model = Model(CHAT)
+    context = Context(model, n_ctx=512, n_outputs_max=1)
+    yield context
+    context.close()
+    model.close()
+
+
 def answer(engine: LocalEngine, request: Request) -> tuple[list[int], GenerationDone]:
     ids: list[int] = []
     for event in engine.stream(request):
@@ -203,53 +217,35 @@ def test_an_answer_longer_than_the_window_can_be_gone_on_with() -> None:
 
 
 @pytest.mark.model
-def test_shifted_keys_are_those_of_the_new_positions() -> None:
+def test_shifted_keys_are_those_of_the_new_positions(context: Context) -> None:
     """A text that was read at positions 100 and on, and moved down, is the text read at 0."""
-    need(CHAT)
-    model = Model(CHAT)
-    context = Context(model, n_ctx=512, n_outputs_max=1)
-    try:
-        text = model.vocab.tokenize(
-            "one two three four five six seven eight nine ten one two three four five six seven"
-        )
-        context.decode(0, text[:-1], 0, 1)
-        context.decode(0, text[-1:], len(text) - 1, 1)
-        expected = context.logits(0).copy()
-        context.clear()
-        context.decode(0, text[:-1], 100, 1)
-        assert context.seq_shift(0, 0, 100)
-        assert context.n_past(0) == len(text) - 1
-        context.decode(0, text[-1:], len(text) - 1, 1)
-        assert np.abs(context.logits(0) - expected).mean() < 0.25, "rounding, as keys are kept in 16 bits"
-        assert context.logits(0).argmax() == expected.argmax()
-    finally:
-        context.close()
-        model.close()
+    text = context.model.vocab.tokenize(COUNTING)
+    context.decode(0, text[:-1], 0, 1)
+    context.decode(0, text[-1:], len(text) - 1, 1)
+    expected = context.logits(0).copy()
+    context.clear()
+    context.decode(0, text[:-1], 100, 1)
+    assert context.seq_shift(0, 0, 100)
+    assert context.n_past(0) == len(text) - 1
+    context.decode(0, text[-1:], len(text) - 1, 1)
+    assert np.abs(context.logits(0) - expected).mean() < 0.25, "rounding, as keys are kept in 16 bits"
+    assert context.logits(0).argmax() == expected.argmax()
 
 
 @pytest.mark.model
-def test_a_cancelled_shift_leaves_the_beginning_as_it_was() -> None:
-    need(CHAT)
-    model = Model(CHAT)
-    context = Context(model, n_ctx=512, n_outputs_max=1)
-    try:
-        text = model.vocab.tokenize(
-            "one two three four five six seven eight nine ten one two three four five six seven"
-        )
-        keep = len(text) // 3
-        context.decode(0, text, 0, 1)
-        expected = context.logits(0).copy()
-        assert context.seq_shift(0, keep, 2 * keep)
-        context.abort()
-        assert not context.decode(0, text[:1], context.n_past(0), 1)
-        context.abort(False)
-        context.seq_rm(0, keep)
-        context.decode(0, text[keep:], keep, 1)
-        assert np.abs(context.logits(0) - expected).mean() < 0.25
-        assert context.logits(0).argmax() == expected.argmax()
-    finally:
-        context.close()
-        model.close()
+def test_a_cancelled_shift_leaves_the_beginning_as_it_was(context: Context) -> None:
+    text = context.model.vocab.tokenize(COUNTING)
+    keep = len(text) // 3
+    context.decode(0, text, 0, 1)
+    expected = context.logits(0).copy()
+    assert context.seq_shift(0, keep, 2 * keep)
+    context.abort()
+    assert not context.decode(0, text[:1], context.n_past(0), 1)
+    context.abort(False)
+    context.seq_rm(0, keep)
+    context.decode(0, text[keep:], keep, 1)
+    assert np.abs(context.logits(0) - expected).mean() < 0.25
+    assert context.logits(0).argmax() == expected.argmax()
 
 
 @pytest.mark.model

@@ -246,6 +246,12 @@ def test_nothing_found_is_no_error(docs: Run, folder: Path) -> None:
     assert "Nothing was found" in result.err
 
 
+def test_a_missed_question_moves_no_cursor(docs: Run, folder: Path, tmp_path: Path) -> None:
+    docs("add", folder)
+    (tmp_path / "q.csv").write_text("question,expected\nWhere is\x1b[2J the lighthouse?,nowhere.md\n", "utf-8")
+    assert "missed: Where is [2J the lighthouse?" in docs("eval", tmp_path / "q.csv").out
+
+
 @pytest.mark.model
 @pytest.mark.skipif(not EMBEDDER.exists(), reason="needs the starter embedder (make starter)")
 def test_with_an_embedder_the_search_is_hybrid(docs: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from localllm.cli.complete import library_names, model_names
-from localllm.cli.session import Session, common_options, print_json
+from localllm.cli.session import Session, common_options, one_line, print_json
 from localllm.errors import InputError
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def search(
         place = f"page {hit.page}" if hit.page else f"line {hit.line}"
         heading = f" › {hit.heading}" if hit.heading else ""
         click.echo(f"{hit.score:.2f}  {click.format_filename(hit.source)}{heading}  {place}")
-        click.echo("      " + _one_line(hit.text))
+        click.echo("      " + one_line(hit.text))
     if not result.hits:
         session.say("Nothing was found.")
     if result.note:
@@ -287,11 +287,6 @@ def evaluate(
             session, library, questions, embedder, reranker, limit=limit, mode=mode, learn=learn, answers=answers,
             model=model, as_json=as_json,
         )  # fmt: skip
-
-
-def _one_line(text: str, width: int = 240) -> str:
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def _existing(path: Path) -> Path:

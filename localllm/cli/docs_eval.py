@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localllm.cli.session import Session, print_json
+from localllm.cli.session import Session, one_line, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localllm.engine.protocol import Embedder
     from localllm.rag.answer_scores import AnswerScores
-    from localllm.rag.evaluate import Question, Report
+    from localllm.rag.evaluate import Question, Refusals, Report
     from localllm.rag.index import Library
     from localllm.rag.rerank import Reranker
 
@@ -83,21 +83,20 @@ def _say_report(session: Session, report: Report) -> None:
     click.echo(f"{report.questions:,} questions, {report.mode} search")
     click.echo(f"the right file first: {report.hit_at_1:.3f}, among {report.k} passages: {report.hit_at_k:.3f}")
     click.echo(f"nDCG@10: {report.ndcg_at_10:.3f}")
-    refusals = report.refusals
-    if refusals.unanswerable:
-        click.echo(f"unanswerable questions refused: {refusals.refused_rightly} of {refusals.unanswerable}")
-    click.echo(f"answerable questions refused: {refusals.refused_wrongly} of {refusals.answerable}")
+    _say_refusals(report.refusals)
     for question in report.missed:
-        line = " ".join(question.split())
-        click.echo(f"missed: {line if len(line) <= 100 else line[:99] + '…'}")
+        click.echo(f"missed: {one_line(question, 100)}")
 
 
 def _say_answers(found: AnswerScores) -> None:
     click.echo(f"answers, by {'choosing sentences' if found.extractive else 'writing'}:")
-    refusals = found.refusals
-    if refusals.unanswerable:
-        click.echo(f"  unanswerable questions refused: {refusals.refused_rightly} of {refusals.unanswerable}")
-    click.echo(f"  answerable questions refused: {refusals.refused_wrongly} of {refusals.answerable}")
+    _say_refusals(found.refusals, indent="  ")
     click.echo(f"  citations: precision {found.citation_precision:.3f}, recall {found.citation_recall:.3f}")
     click.echo(f"  sentences without support: {found.unsupported} of {found.sentences}")
     click.echo(f"  invented quotes: {found.invented_quotes} of {found.quotes}")
+
+
+def _say_refusals(refusals: Refusals, indent: str = "") -> None:
+    if refusals.unanswerable:
+        click.echo(f"{indent}unanswerable questions refused: {refusals.refused_rightly} of {refusals.unanswerable}")
+    click.echo(f"{indent}answerable questions refused: {refusals.refused_wrongly} of {refusals.answerable}")

@@ -104,3 +104,9 @@ def common_options(function: F) -> F:
     ):
         function = decorator(function)
     return function
+
+
+def one_line(text: str, width: int = 240) -> str:
+    """A text as one line of a terminal, of at most `width` characters and without control characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -16,6 +16,7 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.widget import Widget
 
+from localllm.assistant.thought import CLOSE, OPEN
 from localllm.events import FinishReason, Role
 from localllm.history import MessageState, StoredMessage
 from localllm_tui.markdown.blocks import EMPTY, MUTED, Code
@@ -133,8 +134,8 @@ class MessageView(Widget, can_focus=True):
         if self.message.role is Role.USER:
             return self.message.content
         text = self.message.content + self._fed
-        head, mark, rest = text.partition("</think>")
-        return rest.lstrip("\n") if mark and head.lstrip().startswith("<think>") else text
+        head, mark, rest = text.partition(CLOSE)
+        return rest.lstrip("\n") if mark and head.lstrip().startswith(OPEN) else text
 
     @property
     def code_blocks(self) -> list[Code]:
