@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Protocol
 
 
 class Role(StrEnum):
@@ -124,6 +124,8 @@ class Passage:
     score: float
     """Fused relevance, 0 to 1; comparable only within one query."""
     text: str
+    page_label: str = ""
+    """What the document itself calls that page, such as ``iv``; empty where that is the number."""
 
 
 class SupportState(StrEnum):
@@ -148,6 +150,39 @@ class Citation:
     quote: str
     """The document's own words at that span."""
     state: SupportState
+    page_label: str = ""
+    """As in `Passage`."""
+
+    @classmethod
+    def of(cls, passage: Passage, start: int, end: int, state: SupportState) -> Citation:
+        """The citation of a span of a passage's text."""
+        return cls(
+            passage.n, passage.source, passage.page, passage.line + passage.text.count("\n", 0, start),
+            passage.start + start, passage.start + end, passage.text[start:end], state, passage.page_label,
+        )  # fmt: skip
+
+
+class Placed(Protocol):
+    """What stands at a place of a document: a passage, a citation, a hit."""
+
+    @property
+    def page(self) -> int | None:
+        """As in `Passage`, like the others."""
+
+    @property
+    def page_label(self) -> str:
+        """May be empty."""
+
+    @property
+    def line(self) -> int:
+        """From 1."""
+
+
+def place_of(found: Placed) -> str:
+    """The place, for people: ``page 6``, ``page iv (6)`` where the document calls that page so, or ``line 9``."""
+    if found.page is None:
+        return f"line {found.line}"
+    return f"page {found.page_label} ({found.page})" if found.page_label else f"page {found.page}"
 
 
 @dataclass(frozen=True, slots=True)

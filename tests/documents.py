@@ -111,8 +111,16 @@ def epub(path: Path) -> Path:
     )
 
 
-def pdf(path: Path, pages: tuple[str, ...] = ("The cover of the manual.", SENTENCE), password: bytes = b"") -> Path:
-    """A PDF with one line of text per page; with a password it is encrypted as in PDF 1.4 (RC4, 40 bits)."""
+def pdf(
+    path: Path,
+    pages: tuple[str, ...] = ("The cover of the manual.", SENTENCE),
+    password: bytes = b"",
+    labels: bytes = b"",
+) -> Path:
+    """A PDF with one line of text per page; with a password it is encrypted as in PDF 1.4 (RC4, 40 bits).
+
+    `labels` are ranges of page labels in PDF's own words: ``0 << /S /r >>`` counts i, ii, iii from the first page on.
+    """
     ids = b"0123456789abcdef"
     padding = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
 
@@ -122,7 +130,7 @@ def pdf(path: Path, pages: tuple[str, ...] = ("The cover of the manual.", SENTEN
     owner = _rc4(hashlib.md5(padded(b"owner")).digest()[:5], padded(password))
     key = hashlib.md5(padded(password) + owner + struct.pack("<i", -4) + ids).digest()[:5]
     objects: list[bytes] = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Catalog /Pages 2 0 R%s >>" % (b" /PageLabels << /Nums [%s] >>" % labels if labels else b""),
         b"<< /Type /Pages /Count %d /Kids [%s] >>"
         % (len(pages), b" ".join(b"%d 0 R" % (4 + 2 * i) for i in range(len(pages)))),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",

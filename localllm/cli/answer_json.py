@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
-from localllm.events import ContextUse, Finished, Passage, Span, Verdict
+from localllm.events import Citation, ContextUse, Finished, Passage, Span, Verdict
 
 
 def answer_json(finished: Finished) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def answer_json(finished: Finished) -> dict[str, Any]:
             "passages": context.passages,
             "assembly": context.assembly,
         },
-        "citations": [asdict(citation) for citation in finished.citations],
+        "citations": [_citation(citation) for citation in finished.citations],
         "unsupported": [_span(span) for span in finished.unsupported],
         "nearest": [_nearest(passage) for passage in finished.nearest],
         "verdict": verdict_json(finished.verdict or Verdict(True)),
@@ -68,6 +67,19 @@ def verdict_json(verdict: Verdict, *, reasons: bool = False) -> dict[str, Any]:
 
 def _span(span: Span) -> dict[str, int]:
     return {"start": span.start, "end": span.end}
+
+
+def _citation(citation: Citation) -> dict[str, Any]:
+    return {
+        "n": citation.n,
+        "source": citation.source,
+        "page": citation.page,
+        "line": citation.line,
+        "start": citation.start,
+        "end": citation.end,
+        "quote": citation.quote,
+        "state": citation.state.value,
+    }
 
 
 def _nearest(passage: Passage) -> dict[str, Any]:

@@ -218,6 +218,7 @@ def search(
     before: datetime | None, name: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Find passages. Words in double quotes must occur as they stand."""
+    from localllm.events import place_of
     from localllm.rag.search import Filters
     from localllm.rag.search import search as find
 
@@ -242,9 +243,8 @@ def search(
         )  # fmt: skip
         return
     for hit in result.hits:
-        place = f"page {hit.page}" if hit.page else f"line {hit.line}"
         heading = f" › {hit.heading}" if hit.heading else ""
-        click.echo(f"{hit.score:.2f}  {click.format_filename(hit.source)}{heading}  {place}")
+        click.echo(f"{hit.score:.2f}  {click.format_filename(hit.source)}{heading}  {place_of(hit)}")
         click.echo("      " + one_line(hit.text))
     if not result.hits:
         session.say("Nothing was found.")

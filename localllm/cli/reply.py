@@ -13,7 +13,18 @@ import click
 
 from localllm.cli.answer_json import answer_json
 from localllm.cli.session import Session, print_json
-from localllm.events import Event, Finished, Loading, Prefilling, Repairing, Retrieved, RuleState, Token, Violation
+from localllm.events import (
+    Event,
+    Finished,
+    Loading,
+    Prefilling,
+    Repairing,
+    Retrieved,
+    RuleState,
+    Token,
+    Violation,
+    place_of,
+)
 
 CONTROL = {c: None for c in [*range(32), *range(127, 160)] if c not in (9, 10)}
 """Characters of a model's text that a terminal would obey; tab and line feed may pass."""
@@ -134,13 +145,12 @@ def remarks(finished: Finished) -> list[str]:
     """What a user must know beside the text: notes, sources, broken rules, nearest passages."""
     lines = list(finished.notes)
     for citation in finished.citations:
-        place = f"page {citation.page}" if citation.page else f"line {citation.line}"
-        lines.append(f"[{citation.n}] {citation.source}, {place}: {citation.state.value.replace('_', ' ')}")
+        state = citation.state.value.replace("_", " ")
+        lines.append(f"[{citation.n}] {citation.source}, {place_of(citation)}: {state}")
     if finished.unsupported:
         lines.append(f"{len(finished.unsupported)} sentences are not supported by the passages.")
     for passage in finished.nearest:
-        place = f"page {passage.page}" if passage.page else f"line {passage.line}"
-        lines.append(f"nearest: {passage.source}, {place} (score {passage.score:.2f})")
+        lines.append(f"nearest: {passage.source}, {place_of(passage)} (score {passage.score:.2f})")
     if finished.verdict:
         for rule in finished.verdict.rules:
             if rule.verdict in (RuleState.FAIL, RuleState.TRUNCATED, RuleState.WARN):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from localllm.events import Role
+from localllm.events import Citation, Role, place_of
 from localllm.history.records import Chat, MessageState, StoredMessage, to_json
 from localllm.history.store import History
 
@@ -23,8 +23,7 @@ def markdown(history: History, chat: Chat) -> str:
     for message in history.path(chat.id):
         lines += [f"## {_name(message)}", "", message.content.rstrip(), ""]
         for citation in message.citations:
-            place = f"page {citation.page}" if citation.page else f"line {citation.line}"
-            lines.append(f"- [{citation.n}] {citation.source}, {place} ({citation.state.value.replace('_', ' ')})")
+            lines.append(f"- {_cited(citation)}")
         if message.citations:
             lines.append("")
         if message.state is not MessageState.COMPLETE:
@@ -61,9 +60,7 @@ def as_html(history: History, chat: Chat) -> str:
     for message in history.path(chat.id):
         parts = [f"<h2>{html.escape(_name(message))}</h2>", f"<p>{html.escape(message.content)}</p>"]
         for citation in message.citations:
-            place = f"page {citation.page}" if citation.page else f"line {citation.line}"
-            text = f"[{citation.n}] {citation.source}, {place} ({citation.state.value.replace('_', ' ')})"
-            parts.append(f"<small>{html.escape(text)}</small><br>")
+            parts.append(f"<small>{html.escape(_cited(citation))}</small><br>")
         articles.append("<article>\n" + "\n".join(parts) + "\n</article>")
     title = html.escape(chat.title or "Untitled")
     return _PAGE.format(title=title, when=_when(chat.created), articles="\n".join(articles))
@@ -94,3 +91,7 @@ def _name(message: StoredMessage) -> str:
 
 def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _cited(citation: Citation) -> str:
+    return f"[{citation.n}] {citation.source}, {place_of(citation)} ({citation.state.value.replace('_', ' ')})"

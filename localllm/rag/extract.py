@@ -178,9 +178,7 @@ def compose(found: Sequence[Candidate]) -> tuple[str, tuple[Citation, ...]]:
 def _citation(c: Candidate) -> Citation:
     p = c.original
     start, end = aligned(p.text, c.passage.text)(c.start, c.end)
-    line = p.line + p.text.count("\n", 0, start)
-    quote = p.text[start:end]
-    return Citation(p.n, p.source, p.page, line, p.start + start, p.start + end, quote, SupportState.VERIFIED)
+    return Citation.of(p, start, end, SupportState.VERIFIED)
 
 
 def _in_place(passage: Passage, a: int, b: int) -> str:

@@ -283,10 +283,7 @@ def _with_marks(sentence: str, numbers: Sequence[int]) -> str:
 
 
 def _citation(found: Support) -> Citation:
-    p = found.passage
-    line = p.line + p.text.count("\n", 0, found.start)
-    quote = p.text[found.start : found.end]
-    return Citation(p.n, p.source, p.page, line, p.start + found.start, p.start + found.end, quote, found.state)
+    return Citation.of(found.passage, found.start, found.end, found.state)
 
 
 def _check_quote(text: str, span: tuple[int, int], passages: Sequence[Passage]) -> QuoteCheck:

@@ -54,7 +54,7 @@ def passage_of(document: Document, text: TextMap, n: int, start: int, end: int, 
     """The passage number `n`: a span of a document."""
     return Passage(
         n, document.source, document.title or Path(document.source).name, heading, text.page(start), text.line(start),
-        start, end, score, text.text[start:end],
+        start, end, score, text.text[start:end], text.page_label(start),
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def passage_block(passages: Sequence[Passage]) -> str:
     """The passages with number, place and text between fences."""
     parts = []
     for p in passages:
-        page = f" › p. {p.page}" if p.page is not None else ""
+        page = f" › p. {p.page_label or p.page}" if p.page is not None else ""
         place = " › ".join(x for x in (clean(p.title) or p.source, clean(p.heading)) if x) + page
         # A mark inside a passage would read as one of ours, a fence as the end of the passage.
         text = _LINE.sub("----", _MARK.sub(r"(\1)", clean(p.text)))

@@ -40,6 +40,8 @@ class Layout:
     headings: tuple[Heading, ...] = ()
     pages: tuple[tuple[int, int], ...] = ()
     """(character offset, page number from 1), ascending; empty for formats without pages."""
+    page_labels: tuple[str, ...] = ()
+    """What the document itself calls each of `pages`; empty where all have their numbers for names."""
     lines: tuple[tuple[int, int], ...] = ((0, 1),)
     """(character offset, line number there), ascending. Line breaks after an anchor count on from it."""
     breaks: tuple[int, ...] = ()
@@ -52,6 +54,7 @@ class Layout:
             "language": self.language,
             "headings": [[h.start, h.end, h.level, h.title] for h in self.headings],
             "pages": self.pages,
+            "page_labels": self.page_labels,
             "lines": self.lines,
             "breaks": self.breaks,
         }
@@ -66,6 +69,7 @@ class Layout:
             value["language"],
             tuple(Heading(*h) for h in value["headings"]),
             tuple((a, b) for a, b in value["pages"]),
+            tuple(value.get("page_labels", ())),  # libraries of before have none
             tuple((a, b) for a, b in value["lines"]),
             tuple(value["breaks"]),
         )
@@ -104,9 +108,18 @@ class TextMap:
 
     def page(self, offset: int) -> int | None:
         """Page number, from 1, of the character at `offset`; None for formats without pages."""
-        if not self.layout.pages:
-            return None
-        return self.layout.pages[max(0, bisect_right(self._page_anchors, offset) - 1)][1]
+        return self.layout.pages[self._page_at(offset)][1] if self.layout.pages else None
+
+    def page_label(self, offset: int) -> str:
+        """What the document calls the page of the character at `offset`; empty where that is its number."""
+        if not self.layout.page_labels:
+            return ""
+        at = self._page_at(offset)
+        label = self.layout.page_labels[at]
+        return label if label != str(self.layout.pages[at][1]) else ""
+
+    def _page_at(self, offset: int) -> int:
+        return max(0, bisect_right(self._page_anchors, offset) - 1)
 
     @cached_property
     def _paths(self) -> list[tuple[str, ...]]:

@@ -92,12 +92,15 @@ class Hit:
     """BM25; None when the keyword side did not find it."""
     coverage: float = 0.0
     """Share of the query's words that are in the passage or its title, each weighed by its rarity."""
+    page_label: str = ""
+    """As in `Passage`."""
 
     def passage(self, n: int) -> Passage:
         """This hit as the passage number `n` of a prompt."""
         return Passage(
-            n, self.source, self.title, self.heading, self.page, self.line, self.start, self.end, self.score, self.text
-        )
+            n, self.source, self.title, self.heading, self.page, self.line, self.start, self.end, self.score, self.text,
+            self.page_label,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +353,7 @@ class _Picker:
             chunk.id, chunk.document_id, chunk.ord, document.source, document.title or Path(document.source).name,
             chunk.heading, chunk.page, chunk.line, chunk.start, chunk.end, self.scores.get(chunk.id, 0.0),
             text.text[chunk.start : chunk.end], None if math.isnan(cosine) else cosine, self.keyword.get(chunk.id),
+            page_label=text.page_label(chunk.start),
         )  # fmt: skip
 
 

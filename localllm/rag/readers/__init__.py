@@ -13,8 +13,8 @@ from pathlib import Path
 from localllm.rag.readers.limits import LIMITS, Unreadable
 from localllm.rag.rows import Extract, Heading
 
-_VERSIONS = {"html": 2, "epub": 2, "mail": 2, "notebook": 2}
-"""Of those that are not 1. Raised when a reader gives other text than before, so that its documents are read again."""
+_VERSIONS = {"html": 2, "epub": 2, "mail": 2, "notebook": 2, "pdf": 2}
+"""Of those that are not 1. Raised when a reader gives other text or more facts, so that documents are read again."""
 
 _BY_SUFFIX = {
     "text": ".txt .text .log .rst .adoc .asciidoc .org .tex .srt .vtt",

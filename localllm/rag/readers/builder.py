@@ -14,6 +14,7 @@ class TextBuilder:
         self._length = 0
         self._headings: list[Heading] = []
         self._pages: list[tuple[int, int]] = []
+        self._page_labels: list[str] = []
         self._lines: list[tuple[int, int]] = []
         self._breaks: list[int] = []
 
@@ -40,9 +41,10 @@ class TextBuilder:
             title = " ".join(text.split())
             self._headings.append(Heading(start, self._length, level, title[:200]))
 
-    def page(self, number: int) -> None:
-        """What follows is on this page; lines count anew."""
+    def page(self, number: int, label: str = "") -> None:
+        """What follows is on this page, which the document may call otherwise; lines count anew."""
         self._pages.append((self._length, number))
+        self._page_labels.append(label or str(number))
         self._lines.append((self._length, 1))
         self._breaks.append(self._length)
 
@@ -64,6 +66,10 @@ class TextBuilder:
         lines = tuple(self._lines)
         if not lines or lines[0][0] > 0:
             lines = ((0, 1), *lines)
-        layout = Layout(kind, "", tuple(self._headings), tuple(self._pages), lines, tuple(sorted(set(self._breaks))))
+        named = any(label != str(number) for label, (_, number) in zip(self._page_labels, self._pages, strict=True))
+        layout = Layout(
+            kind, "", tuple(self._headings), tuple(self._pages), tuple(self._page_labels) if named else (), lines,
+            tuple(sorted(set(self._breaks))),
+        )  # fmt: skip
         partial = f"only the first {LIMITS.text_chars:,} characters were read" if self.full else ""
         return Extract("".join(self._parts), layout, format, title, encoding, n_pages, "", partial)

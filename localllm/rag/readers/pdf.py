@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localllm.rag.readers.builder import TextBuilder
 from localllm.rag.readers.limits import LIMITS, Unreadable
 from localllm.rag.rows import Extract
 
+if TYPE_CHECKING:
+    from pypdfium2 import PdfDocument
+
 _SCANNED_CHARS = 20
 """A page with fewer characters is taken for a picture."""
+_LABEL_CHARS = 20
+"""Of a page's label; longer ones are no names."""
 
 
 def read(path: Path) -> Extract:
@@ -33,7 +39,7 @@ def read(path: Path) -> Extract:
         for number in range(1, min(n_pages, LIMITS.pages) + 1):
             if builder.full:
                 break
-            builder.page(number)
+            builder.page(number, _label(document, number - 1))
             try:
                 page = document[number - 1]
                 text = page.get_textpage().get_text_range().replace("\r\n", "\n").replace("\x02", "-\n")
@@ -59,3 +65,9 @@ def read(path: Path) -> Extract:
     from dataclasses import replace
 
     return replace(extract, partial="; ".join(notes))
+
+
+def _label(document: PdfDocument, index: int) -> str:
+    """What the document calls a page; empty where it has no name that fits a line."""
+    label = "".join(c for c in document.get_page_label(index) if c.isprintable()).strip()
+    return label if len(label) <= _LABEL_CHARS else ""

@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from localllm.events import Citation, Passage, SupportState
+from localllm.events import Citation, Passage, SupportState, place_of
 from localllm.history import StoredMessage
 from localllm_tui.actions import BY_ID, Keys, bindings, key_names
 from localllm_tui.markdown.blocks import MUTED
@@ -167,9 +167,8 @@ def facts(passage: Passage | None, citations: Sequence[Citation]) -> Content:
     """Place, heading, score, and what became of each citation; states are words, not colours alone."""
     parts: list[Content] = []
     if passage is not None:
-        place = f"page {passage.page}" if passage.page else f"line {passage.line}"
         words = [clean_line(passage.heading)] if passage.heading else []
-        parts.append(Content.styled(", ".join([*words, place, f"score {passage.score:.2f}"]), MUTED))
+        parts.append(Content.styled(", ".join([*words, place_of(passage), f"score {passage.score:.2f}"]), MUTED))
     counts = Counter(citation.state for citation in citations)
     for state, (word, style) in STATES.items():
         if counts[state]:

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from localllm.events import Citation, Passage, SupportState
+from localllm.events import Citation, Passage, SupportState, place_of
 from localllm_tui.markdown.blocks import MUTED
 from localllm_tui.markdown.clean import clean, clean_line
 
@@ -75,7 +75,6 @@ def source_text(passage: Passage, citations: list[Citation]) -> Content:
         state, style = min((STATES[c.state] for c in citations), key=lambda s: list(STATES.values()).index(s))
     else:
         state, style = "not used", MUTED
-    place = f"page {passage.page}" if passage.page else f"line {passage.line}"
     quote = next((c.quote for c in citations if c.quote), passage.text)
     words = clean(quote).strip()
     if len(words) > 300:
@@ -85,6 +84,6 @@ def source_text(passage: Passage, citations: list[Citation]) -> Content:
         + Content.styled(name, "bold")
         + Content("\n")
         + Content.styled(state, style)
-        + Content.styled(f"  {place}, {passage.score:.2f}\n", MUTED)
+        + Content.styled(f"  {place_of(passage)}, {passage.score:.2f}\n", MUTED)
         + Content(words)
     )
