@@ -72,6 +72,9 @@ class Choices:
         best = min(ways, key=len, default=None)
         return list(best) if best is not None and len(best) <= limit else None
 
+    def repeats(self, token: int) -> bool:
+        return False
+
     def token_of(self, text: bytes) -> int | None:
         return text[0] if len(text) == 1 else None
 

@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from localllm.engine.constraint import compile_constraint
 from localllm.engine.protocol import ConstraintSpec
 from localllm.rules.compile import compile_rules
 from localllm.rules.rulebook import Rulebook
 from localllm.rules.ruleset import parse_ruleset
+from tests.byte_vocabulary import ByteVocabulary
 
 # type and fields as TOML, a text that follows the rule, one that breaks it
 CASES: list[tuple[str, str, str]] = [
@@ -121,6 +123,19 @@ def test_rules_are_intersected() -> None:
     assert not by_grammar(spec, "So very very very very very long. Bye.")
 
 
+def test_a_minimum_of_words_in_quotes_with_keywords_is_enforced_to_the_end() -> None:
+    """It was given up behind the first quote: the quotes were a negated expression, and the fuel was a third."""
+    spec = Rulebook.parse(
+        '[[rule]]\ntype="words"\nmin=25\n[[rule]]\ntype="wrapped"\n[[rule]]\ntype="keywords"\nwords=["pump", "tap"]'
+    ).compiled().constraint  # fmt: skip
+    assert spec is not None
+    matcher = compile_constraint(spec, ByteVocabulary())
+    for byte in ('"The "pumps": ' + "a pump and " * 11 + 'a tap."').encode():
+        assert matcher.mask()[byte]
+        matcher.commit([byte])
+    assert matcher.accepting
+
+
 def test_the_report_names_every_rule_and_what_was_given_up() -> None:
     book = Rulebook.parse(
         '[[rule]]\nid="shape"\ntype="json_schema"\nschema=\'{"type": "array", "uniqueItems": true}\'\n'
@@ -158,7 +173,7 @@ def test_a_text_is_not_padded_with_white_space_unless_a_rule_asks_for_it() -> No
     ]
     asked = Rulebook.parse('[[rule]]\ntype="starts_with"\ntext="A\\n\\n\\n\\nB"').compiled()
     assert asked.constraint is not None and by_grammar(asked.constraint, "A\n\n\n\nB")
-    assert not any(p.where == "default" for p in asked.report)
+    assert not any(p.keyword == "blank lines" for p in asked.report)
 
 
 def test_what_is_added_to_a_schema_is_listed_value_by_value() -> None:

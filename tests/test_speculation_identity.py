@@ -104,6 +104,9 @@ class LetterRule:
     def closing_after(self, token: int, limit: int) -> list[int] | None:
         return None
 
+    def repeats(self, token: int) -> bool:
+        return False
+
     def token_of(self, text: bytes) -> int | None:
         return text[0] if len(text) == 1 else None
 

@@ -12,6 +12,7 @@ from typing import Any
 from localllm.engine.delayed import DelayedMatcher
 from localllm.engine.matcher import GrammarMatcher, first_line
 from localllm.engine.protocol import ConstraintSpec, Matcher
+from localllm.engine.repeats import Repeats
 from localllm.engine.vocabulary import GrammarVocabulary
 from localllm.errors import ConstraintRefused
 
@@ -61,9 +62,9 @@ def _compile(spec: ConstraintSpec, vocabulary: GrammarVocabulary) -> GrammarMatc
         raw = LLMatcher(vocabulary.tokenizer, grammar, log_level=0, limits=_limits())
         if not raw.is_error():
             warnings = tuple(line for w in raw.get_grammar_warnings() if (line := first_line(w)))
-            return GrammarMatcher(
-                raw, vocabulary, notes + warnings, spec.kind == "json_schema", spec.closers, spec.most_words
-            )
+            repeats = Repeats(spec.closers) if spec.no_loops else None
+            json = spec.kind == "json_schema"
+            return GrammarMatcher(raw, vocabulary, notes + warnings, json, spec.closers, spec.most_words, repeats)
         complaint = complaint or first_line(raw.get_error())
         last = first_line(raw.get_error())
         if "nsatisfiable" in last:
@@ -115,7 +116,7 @@ def _limits() -> Any:
     from llguidance import LLParserLimits
 
     return LLParserLimits(
-        initial_lexer_fuel=2_000_000, step_lexer_fuel=500_000, max_lexer_states=100_000, max_grammar_size=500_000,
+        initial_lexer_fuel=2_000_000, step_lexer_fuel=1_500_000, max_lexer_states=100_000, max_grammar_size=500_000,
         verbose_errors=False,
     )  # fmt: skip
 

@@ -284,19 +284,27 @@ class Generation:
         if self._plain:
             return int(logits.argmax())
         sampler, matcher = self._sampler, self._matcher
-        masked = False
+        masked, repeat = False, -1
         if matcher is not None and self._job.mask_first:
             masked = _mask(logits, matcher)
         token = sampler.choose(logits)
         while True:
             if self._ban and self._is_banned(token):
                 logits[token] = -np.inf
-            elif matcher is None or masked or token == expected or matcher.legal_prefix((token,)):
+            elif matcher is None:
                 break
+            elif masked or token == expected or matcher.legal_prefix((token,)):
+                if not matcher.repeats(token):
+                    break
+                repeat = token if repeat < 0 else repeat
+                logits[token] = -np.inf
             else:
                 masked = _mask(logits, matcher)
             token = sampler.choose_again(logits)
             if logits[token] == -np.inf:  # nothing is left
+                if repeat >= 0:  # but a loop: better than no answer
+                    token = repeat
+                    break
                 self._reason = FinishReason.STOP
                 return next(iter(self._eog))
         if token not in self._eog:

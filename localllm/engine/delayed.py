@@ -75,6 +75,10 @@ class DelayedMatcher:
         """The answer must end here."""
         return self._phase == 2 and self._inner.stopped
 
+    def repeats(self, token: int) -> bool:
+        """See `Matcher.repeats`; before the grammar begins nothing does."""
+        return self._phase == 2 and self._inner.repeats(token)
+
     def closing(self, limit: int) -> list[int] | None:
         """A short way to a legal end; before the text, this writes the text first."""
         before = self._inner.vocabulary.ids_of(self._after) if self._phase == 0 else []

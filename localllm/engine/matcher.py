@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from localllm.engine.closing import shortest_closing
 from localllm.engine.json_position import JsonPosition
+from localllm.engine.repeats import Repeats
 from localllm.engine.vocabulary import GrammarVocabulary
 from localllm.errors import ConstraintRefused
 
@@ -44,6 +45,7 @@ class GrammarMatcher:
         json: bool = False,
         closers: tuple[str, ...] = (),
         most_words: int = 0,
+        repeats: Repeats | None = None,
     ) -> None:
         self.notes = notes
         self.vocabulary = vocabulary
@@ -52,6 +54,7 @@ class GrammarMatcher:
         self._json = json
         self._closers = closers
         self._most_words, self._n_words, self._in_word = most_words, 0, False
+        self._repeats = repeats
         self._stopped = False
         """The text ends with a stop."""
         self._end = vocabulary.end_tokens[0]
@@ -122,8 +125,10 @@ class GrammarMatcher:
         if self.position is not None:
             for token in ids:
                 self.position.feed(self.vocabulary.bytes_of((token,)))
-        if self._most_words or self._closers:
+        if self._most_words or self._closers or self._repeats:
             written = self.vocabulary.bytes_of(ids)
+            if self._repeats:
+                self._repeats.write(written)
             self._count_words(written)
             self._stopped = written.endswith((b".", b"!", b"?")) if written else self._stopped
 
@@ -191,6 +196,12 @@ class GrammarMatcher:
     def stopped(self) -> bool:
         """The answer must end here."""
         return self._ended or bool(self._raw.is_stopped())
+
+    def repeats(self, token: int) -> bool:
+        """This legal token goes on with a loop where the answer may not end; what was decided on never does."""
+        if self._repeats is None or self._due or token in self.vocabulary.end_tokens:
+            return False
+        return self._repeats.goes_on(self.vocabulary.bytes_of((token,))) and not self.accepting
 
     def closing(self, limit: int) -> list[int] | None:
         """A shortest known way to a legal end in at most `limit` tokens, or None. Empty where the answer may end."""

@@ -102,6 +102,8 @@ class ConstraintSpec:
     most_words: int = 0
     """Words at most: the answer ends behind the last sentence that fits, and where no other word may begin; 0: they are
     not counted."""
+    no_loops: bool = False
+    """While the answer may not end, it does not say again what it said before (see `engine.repeats`)."""
 
 
 LONGEST_STRING, LONGEST_LIST = 512, 2048
@@ -331,6 +333,10 @@ class Matcher(Protocol):
     @property
     def stopped(self) -> bool:
         """The answer must end here."""
+        ...
+
+    def repeats(self, token: int) -> bool:
+        """This legal token goes on with a loop where the answer may not end: any other that is legal is better."""
         ...
 
     def closing(self, limit: int) -> list[int] | None:

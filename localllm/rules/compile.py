@@ -215,7 +215,12 @@ def _intersection(
         bound = "a text has at most two blank lines in a row"
         placed.append(Placement(rules[0].id, rules[0].type, "default", bound, "blank lines"))
     most_words = min((f.most_words for f in kept if f.most_words), default=0)
-    return ConstraintSpec("lark", source, closers=closers_of(rules), most_words=most_words), iter(placed)
+    bound = "as long as the text may not end, six words do not come again, nor four words a third time"
+    placed.append(Placement(rules[0].id, rules[0].type, "default", bound, "loops"))
+    return (
+        ConstraintSpec("lark", source, closers=closers_of(rules), most_words=most_words, no_loops=True),
+        iter(placed),
+    )
 
 
 def lark_of(fragments: Sequence[Fragment]) -> str:

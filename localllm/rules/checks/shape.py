@@ -53,9 +53,9 @@ def _wrapped(params: Params, text: str, context: Context) -> Finding:
 
 def _wrapped_grammar(params: Params) -> list[Fragment]:
     opening: str = params["mark"]
-    closing = rust_literal(_PAIRS.get(opening, opening))
-    return [Fragment(rf"{rust_literal(opening)}{ANY}\S{closing}"),
-            *([Fragment(rf"{rust_literal(opening)}{ANY}{closing}\s+{ANY}", negated=True)] if opening == '"' else [])]  # fmt: skip  # noqa: E501
+    if opening == '"':  # behind a later quote there is no white space: it would look like the end
+        return [Fragment(r'"([^"]|"+[^"\s])*("*[^"\s]|")"+')]
+    return [Fragment(rf"{rust_literal(opening)}{ANY}\S{rust_literal(_PAIRS.get(opening, opening))}")]
 
 
 def _wrapped_fix(params: Params, text: str, context: Context) -> str | None:
