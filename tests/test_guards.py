@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from localllm.events import Passage, RuleState
 from localllm.rules.audit import AuditLog
 from localllm.rules.checks.catalogue import kinds
-from localllm.rules.guards.figures import FIGURES, MEASURED
+from localllm.rules.guards.figures import FIGURES, MEASURED, count
 from localllm.rules.guards.hidden import TEMPLATE, neutralise, strip_hidden
 from localllm.rules.guards.injection import clean, fence, fenced, suspicions
 from localllm.rules.guards.model import ask_guard, style_of
@@ -268,6 +268,17 @@ def test_a_guard_that_rejects_is_wrong_on_at_most_one_harmless_text_in_a_hundred
     for name, (flagged, n) in MEASURED.items():
         if name.startswith("reject:") and "harmless" in name:
             assert flagged <= 0.01 * n, name
+
+
+def test_the_guide_states_the_figures() -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "guards.md").read_text("utf-8")
+    for name in ("reject: held out: harmless, all sets", "warn: held out: harmless, all sets"):
+        assert count(name) in guide, name
+    for name, (found, n) in MEASURED.items():
+        if name.startswith(("reject: held out: attacks", "reject: held out: requests")):
+            assert f"{found / n:.3f}" in guide, name
+        if name.startswith("prompt_echo:") and name.endswith("found"):
+            assert f"| {found} |" in guide, name
 
 
 @pytest.mark.skipif("LOCALLLM_BENCH_DATA" not in os.environ, reason="LOCALLLM_BENCH_DATA is not set")

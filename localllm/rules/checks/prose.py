@@ -8,7 +8,7 @@ import re
 from localllm.rules import language, segments
 from localllm.rules.checks.kinds import CheckKind, Field, Fragment, Params
 from localllm.rules.checks.words import fold
-from localllm.rules.guards.figures import FIGURES
+from localllm.rules.guards.echo import longest_echo
 from localllm.rules.outcome import Context, Finding, failed, not_evaluated, passed
 
 _RANGES = {
@@ -177,42 +177,6 @@ def _readability(params: Params, text: str, context: Context) -> Finding:
     return passed(value, params["min_ease"])
 
 
-def longest_echo(text: str, secret: str, least: int) -> tuple[int, int] | None:
-    """The span in `text` of `least` or more consecutive words of `secret`."""
-    theirs = re.findall(r"\w+", fold(secret))
-    ours = [(fold(m[0]), m.span()) for m in re.finditer(r"\w+", text)]
-    if len(theirs) < least or len(ours) < least:
-        return None
-    runs = {tuple(theirs[i : i + least]) for i in range(len(theirs) - least + 1)}
-    for i in range(len(ours) - least + 1):
-        if tuple(word for word, _ in ours[i : i + least]) in runs:
-            return ours[i][1][0], ours[i + least - 1][1][1]
-    return None
-
-
-def _echo(params: Params, text: str, context: Context) -> Finding:
-    if not context.system:
-        return passed(None, "no echo")
-    span = longest_echo(text, context.system, params["words"])
-    if span:
-        return failed(
-            "the answer repeats the system prompt",
-            text[slice(*span)][:60],
-            f"under {params['words']} words in a row",
-            span,
-        )
-    return passed(None, "no echo")
-
-
-def _canary(params: Params, text: str, context: Context) -> Finding:
-    at = text.find(context.canary) if context.canary else -1
-    if at >= 0:
-        return failed(
-            "the canary of the system prompt came out", context.canary, "absent", (at, at + len(context.canary))
-        )
-    return passed(None, "absent")
-
-
 def _repeats_prompt(params: Params, text: str, context: Context) -> Finding:
     if not context.question:
         return not_evaluated("the question is not known")
@@ -266,12 +230,5 @@ KINDS: tuple[CheckKind, ...] = (
         _readability,
         tell=lambda p: "Use short sentences and common words.",
     ),
-    CheckKind(
-        "prompt_echo",
-        f"The answer repeats no run of words of the system prompt. {FIGURES['prompt_echo']}",
-        _WORDS_FIELD,
-        _echo,
-    ),
     CheckKind("question_echo", "The answer repeats no run of words of the question.", _WORDS_FIELD, _repeats_prompt),
-    CheckKind("canary", "The secret word of the system prompt does not come out.", {}, _canary),
 )

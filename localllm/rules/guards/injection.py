@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from localllm.rules.guards.disguises import decoded, joined, shifted, with_letters
 from localllm.rules.guards.hidden import TEMPLATE, first_hidden, neutralise, strip_hidden
+from localllm.rules.guards.prompt_requests import prompt_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,9 @@ _LOW: tuple[tuple[str, float, str], ...] = (
 )
 _HIGH_PATTERNS = tuple((family, re.compile(pattern, re.IGNORECASE)) for family, pattern in _HIGH)
 _LOW_PATTERNS = tuple((family, score, re.compile(pattern, re.IGNORECASE)) for family, score, pattern in _LOW)
+_GRAVE = 0.9
+_TELLING = ("instruction", "prompt", "ignore", "disregard", "message", "everything", "guideline")
+"""One of these words shows that the whole text may be an attack in code."""
 MAX_CHARS = 200_000
 """Longer texts are looked at in pieces of this size."""
 
@@ -163,13 +168,40 @@ def suspicions(text: str) -> list[Suspicion]:
     ]
     for base in range(0, max(1, len(text)), MAX_CHARS):
         piece = text[base : base + MAX_CHARS]
-        for family, pattern in _HIGH_PATTERNS:
-            if match := pattern.search(piece):
-                found.append(Suspicion(family, 0.9, base + match.start(), base + match.end()))
-        for family, score, pattern in _LOW_PATTERNS:
-            if match := pattern.search(piece):
-                found.append(Suspicion(family, score, base + match.start(), base + match.end()))
+        for family, score, start, end in _worded(piece):
+            found.append(Suspicion(family, score, base + start, base + end))
+        for reading, start, end in _disguised(piece):
+            grave = (family for family, score, _, _ in _worded(reading) if score >= _GRAVE)
+            if family := next(grave, ""):
+                found.append(Suspicion(f"{family}, in code", _GRAVE, base + start, base + end))
     return sorted(found, key=lambda s: -s.score)
+
+
+def _worded(text: str) -> Iterator[tuple[str, float, int, int]]:
+    """Family, score and span of what the families name."""
+    for family, pattern in _HIGH_PATTERNS:
+        if match := pattern.search(text):
+            yield family, _GRAVE, *match.span()
+    if asked := prompt_request(text):
+        start, end, score = asked
+        yield "extraction", score, start, end
+    for family, score, pattern in _LOW_PATTERNS:
+        if match := pattern.search(text):
+            yield family, score, *match.span()
+
+
+def _disguised(text: str) -> Iterator[tuple[str, int, int]]:
+    """Other readings of the text that may be an attack, each with the span of what it is read from."""
+    yield from decoded(text)
+    whole = 0, len(text)
+    for reading in (joined(text), with_letters(text)):
+        if reading != text:
+            yield reading, *whole
+    small = text.lower()
+    if any(shifted(word, 13) in small for word in _TELLING):
+        yield shifted(text, 13), *whole
+    if any(word[::-1] in small for word in _TELLING):
+        yield text[::-1], *whole
 
 
 def clean(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from localllm.rules.checks.kinds import CheckKind, Field, Params
+from localllm.rules.guards.echo import find_echo, find_word
 from localllm.rules.guards.figures import FIGURES
 from localllm.rules.guards.hidden import first_hidden, strip_hidden
 from localllm.rules.guards.injection import clean, suspicions
@@ -64,6 +65,27 @@ def _hidden(params: Params, text: str, context: Context) -> Finding:
     return passed(0, "none")
 
 
+def _echo(params: Params, text: str, context: Context) -> Finding:
+    echo = find_echo(text, context.system, params["words"]) if context.system else None
+    if echo is None:
+        return passed(None, "no echo")
+    return failed(
+        f"the answer repeats the system prompt, {echo.form}",
+        text[echo.start : echo.end][:60],
+        f"under {params['words']} words in a row",
+        (echo.start, echo.end),
+    )
+
+
+def _canary(params: Params, text: str, context: Context) -> Finding:
+    echo = find_word(text, context.canary) if context.canary else None
+    if echo is None:
+        return passed(None, "absent")
+    return failed(
+        f"the canary of the system prompt came out, {echo.form}", context.canary, "absent", (echo.start, echo.end)
+    )
+
+
 def _guard_model(params: Params, text: str, context: Context) -> Finding:
     ask = context.scratch.get("guard")
     if not callable(ask):
@@ -120,6 +142,14 @@ KINDS: tuple[CheckKind, ...] = (
         fix=lambda p, t, c: strip_hidden(t)[0],
         stages=EVERYWHERE,
     ),
+    CheckKind(
+        "prompt_echo",
+        "The answer does not repeat the system prompt: as it is, in simple codes, or with words changed."
+        f" {FIGURES['prompt_echo']}",
+        {"words": Field("int", 12, minimum=3)},
+        _echo,
+    ),
+    CheckKind("canary", "The secret word of the system prompt does not come out, nor in simple codes.", {}, _canary),
     CheckKind(
         "guard_model",
         f"A guard model, asked whether the text breaks a policy; not evaluated where none is loaded."
