@@ -12,7 +12,6 @@ a token costs beyond its evaluation is the matter of bench.one_layer.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import signal
@@ -40,6 +39,8 @@ EMBEDDER = next(
     (path for name in STARTER_EMBEDDERS if (path := ROOT / "models" / name).exists()),
     ROOT / "models" / STARTER_EMBEDDERS[0],
 )
+TEXTS = 19
+"""Pairs at most where each wants a new text; the warm-up takes one, too."""
 PEERS = Path(os.environ.get("LOCALLLM_PEERS", "/nonexistent"))
 
 _LLAMA = """
@@ -216,9 +217,9 @@ def decode(engine: Engine, n: int) -> Callable[[], float]:
 
 
 def openings() -> Iterator[str]:
-    """Beginnings of fifteen texts of five kinds, to be gone on with: each is new to the n-grams."""
+    """Beginnings of texts of five kinds, to be gone on with: each is new to the n-grams. One more than `TEXTS`."""
     for form in ("A story", "A letter", "An essay", "A list of facts", "A conversation"):
-        for subject in ("the sea", "a garden in spring", "an old machine"):
+        for subject in ("the sea", "a garden in spring", "an old machine", "bread"):
             yield f"{form} about {subject}.\n\n"
 
 
@@ -290,12 +291,16 @@ def main() -> None:
             if only & {"long", f"long {label}"}:
                 peer = lambda llama=llama: llama.run(kind="decode", prompt=prompt, n=1000)
                 report(results, alternate(f"decode 1000 / Llama {label}", decode(engine, 1000), peer, n))
-            if only & {"drafts", f"drafts {label}"}:
-                drafting = ours(options.model, stack, speculation="auto")
-                mine, theirs = itertools.cycle(openings()), itertools.cycle(openings())
-                peer = lambda llama=llama, prompts=theirs: llama.run(kind="decode", prompt=next(prompts), n=1000)
-                once = decode_with_drafts(drafting, mine, 1000)
-                report(results, alternate(f"texts of 1000, n-gram drafts / Llama {label}", once, peer, n))
+            for length in (128, 1000):
+                if not only & {"drafts", f"drafts {label}"}:
+                    break
+                drafting = ours(options.model, stack, speculation="auto")  # a new one: it remembers what it wrote
+                mine, theirs = openings(), openings()
+                peer = lambda llama=llama, prompts=theirs, n=length: llama.run(kind="decode", prompt=next(prompts), n=n)
+                once = decode_with_drafts(drafting, mine, length)
+                report(
+                    results, alternate(f"texts of {length}, n-gram drafts / Llama {label}", once, peer, min(n, TEXTS))
+                )
                 drafting.close()
             llama.close()
         if "embed" in only and engine.embedder is not None:

@@ -6,13 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from localllm.engine.threads import ThreadGovernor
+from localllm.engine.threads import ThreadGovernor, even_parts_are_quicker
 from localllm.llama.context import Context
 from localllm.llama.model import Model
+from localllm.llama.work_split import can_split, split_evenly
 
 
 class LlamaBackend(Context):
-    """A context that knows its vocabulary, shares its window between sequences, and adapts its threads.
+    """A context that knows its vocabulary, shares its window between sequences, and adapts its threads to the machine.
 
     Args:
         model: Must stay open as long as this backend.
@@ -30,6 +31,7 @@ class LlamaBackend(Context):
         self.eog = model.vocab.eog
         self.piece = model.vocab.piece
         self._governor = governor
+        self._split_chosen = False
         if governor is not None:
             self.set_threads(governor.n_threads, governor.n_threads)
 
@@ -38,6 +40,28 @@ class LlamaBackend(Context):
         governor = self._governor
         if governor is not None and governor.look(at_rest=True):
             self.set_threads(governor.n_threads, governor.n_threads)
+            if not self._split_chosen:
+                self.warm_up()
+
+    def warm_up(self) -> None:
+        """Evaluate a token, so that the first answer does not pay for page faults and thread starts.
+
+        Where there are several threads, some more, to see how the work is best divided among them. What the sequences
+        hold stays as it is.
+        """
+        vocab, past = self.model.vocab, self.n_past(0)
+        token = next(t for t in (vocab.bos, vocab.eos, 0) if 0 <= t < vocab.n_tokens)
+        if past and (self.model.recurrent or past >= self.n_ctx):
+            return
+
+        def step() -> None:
+            Context.decode(self, 0, [token], past, 1)
+            self.seq_rm(0, past)
+
+        step()
+        if self.n_threads > 1 and can_split():
+            split_evenly(even_parts_are_quicker(step, split_evenly))
+            self._split_chosen = True
 
     def decode(self, seq: int, tokens: Sequence[int], pos: int, n_outputs: int) -> bool:
         """As `Context.decode`; steps of one token are timed to adapt the thread count."""

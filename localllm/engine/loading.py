@@ -133,7 +133,7 @@ def load_model(spec: EngineSpec, plan: Plan, on_progress: Progress | None = None
             flash_attention=spec.flash_attention,
         )
         try:
-            _warm_up(backend)
+            backend.warm_up()
         except BaseException:
             backend.close()
             raise
@@ -141,14 +141,6 @@ def load_model(spec: EngineSpec, plan: Plan, on_progress: Progress | None = None
         model.close()
         raise
     return model, backend
-
-
-def _warm_up(backend: LlamaBackend) -> None:
-    """One evaluation, so that the first answer does not pay for page faults and thread starts."""
-    vocab = backend.model.vocab
-    token = next(t for t in (vocab.bos, vocab.eos, 0) if 0 <= t < vocab.n_tokens)
-    backend.decode(0, [token], 0, 1)
-    backend.clear()
 
 
 def devices() -> tuple[Device, ...]:

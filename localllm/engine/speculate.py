@@ -20,6 +20,7 @@ from localllm.engine.protocol import EngineSpec
 from localllm.engine.sessions import file_fingerprint
 from localllm.engine.translation import ByText, make_translation
 from localllm.errors import DraftMismatch
+from localllm.llama.work_split import splits_evenly
 
 if TYPE_CHECKING:
     from localllm.engine.llama_backend import LlamaBackend
@@ -65,6 +66,7 @@ def make_controller(
         (
             machine_id(), file_fingerprint(spec.model), backend.n_threads, model.placement.n_gpu_layers, spec.kv_type,
             spec.kv_type_v, spec.flash_attention, file_fingerprint(spec.draft) if spec.draft is not None else "",
+            splits_evenly(),
         ),
     )  # fmt: skip
     found = store.load()

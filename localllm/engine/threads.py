@@ -19,6 +19,11 @@ _LOOK = 0.25
 """Seconds between two looks at what other programs use."""
 _LOOKS = 6
 """Looks, a millisecond apart, at what runs at this instant."""
+_ROUNDS = 4
+"""Comparisons of the two ways to divide the work, as long as they take no more than `_SPLIT_SECONDS` together."""
+_SPLIT_SECONDS = 0.2
+_CLEARLY = 0.97
+"""The other way is taken where steps take at most this share of the time."""
 
 
 def physical_cores() -> int:
@@ -97,6 +102,32 @@ def _running() -> int | None:
             return int(file.read().split()[3].split(b"/")[0]) - 1
     except (OSError, ValueError, IndexError):
         return None
+
+
+def even_parts_are_quicker(
+    step: Callable[[], object], split_evenly: Callable[[bool], object], clock: Callable[[], float] = time.perf_counter
+) -> bool:
+    """Compare the two ways to divide the work among threads (`llama.work_split`), some tenths of a second long.
+
+    Args:
+        step: Evaluates one token.
+        split_evenly: Sets the way; the caller sets the one that is kept.
+        clock: Seconds.
+    """
+    started = clock()
+    total = {False: 0.0, True: 0.0}
+    for _ in range(_ROUNDS):
+        for even in (False, True):
+            split_evenly(even)
+            times = []
+            for _ in range(2):  # the first one finds what the other way has left in the caches
+                before = clock()
+                step()
+                times.append(clock() - before)
+            total[even] += min(times)
+        if clock() - started > _SPLIT_SECONDS:
+            break
+    return total[True] < _CLEARLY * total[False]
 
 
 class OtherPrograms:
