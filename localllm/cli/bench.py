@@ -48,7 +48,9 @@ def command(
     engine = open_engine(settings, session.paths)
     try:
         info = engine.info
-        session.say(f"{info.model}, {info.n_threads} threads, {info.n_gpu_layers} of {info.n_layer} layers on a GPU")
+        parts = ", each with a fixed part of every matrix" if info.even_parts else ""
+        layers = f"{info.n_gpu_layers} of {info.n_layer} layers on a GPU"
+        session.say(f"{info.model}, {info.n_threads} threads{parts}, {layers}")
         results = [
             measure.measure_decode(engine, tokens, runs),
             measure.measure_prefill(engine, prompt_tokens, runs),

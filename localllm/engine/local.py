@@ -31,6 +31,7 @@ from localllm.errors import EngineClosed, GenerationError
 from localllm.events import Message, Role
 from localllm.llama.devices import version
 from localllm.llama.log import native_log
+from localllm.llama.work_split import splits_evenly
 
 if TYPE_CHECKING:
     from localllm.engine.controller import Controller as SpeculationController
@@ -365,6 +366,7 @@ class LocalEngine:
             has_chat_template=bool(model.chat_template),
             recurrent=model.recurrent,
             size_bytes=model.size_bytes,
+            even_parts=splits_evenly(),
             notes=tuple(notes),
         )
 

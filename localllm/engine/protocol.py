@@ -210,6 +210,8 @@ class EngineInfo:
     recurrent: bool = False
     """Recurrent and hybrid models can't roll back, so nothing is drafted for them."""
     size_bytes: int = 0
+    even_parts: bool = False
+    """Each thread has a fixed part of every matrix, because that was quicker here than chunks (`llama.work_split`)."""
     notes: tuple[str, ...] = ()
 
 
