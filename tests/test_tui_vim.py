@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from pathlib import Path
 
@@ -54,7 +55,57 @@ CASES = [
     ("one two", (0, 0), "Q", "one two", (0, 0)),
     ("one two", (0, 0), "dQx", "ne two", (0, 0)),
     ("", (0, 0), "xddpJ~", "", (0, 0)),
+    # marked characters
+    ("one two three", (0, 0), "ved", " two three", (0, 0)),
+    ("one two three", (0, 0), "v2ex", " three", (0, 0)),
+    ("one two three", (0, 6), "vbd", "one  three", (0, 4)),
+    ("one two three", (0, 4), "veyP", "one twotwo three", (0, 6)),
+    ("one two three", (0, 4), "veyy", "one two three", (0, 4)),
+    ("one two three", (0, 0), "veywvep", "one one three", (0, 6)),
+    ("one two", (0, 4), "vohd", "onewo", (0, 3)),
+    ("one two", (0, 0), "ve~", "ONE two", (0, 0)),
+    ("ONE two", (0, 0), "veu", "one two", (0, 0)),
+    ("one two", (0, 0), "v$U", "ONE TWO", (0, 0)),
+    ("one\ntwo\nthree", (0, 1), "vjd", "oo\nthree", (0, 1)),
+    ("one two", (0, 0), "vQlx", "e two", (0, 0)),
+    ("one two", (0, 0), "vevx", "on two", (0, 2)),
+    ("one two", (0, 0), "ve<escape>x", "on two", (0, 2)),
+    ("one two", (0, 0), "v<right><end>d", "", (0, 0)),
+    ("", (0, 0), "vdVdvy", "", (0, 0)),
+    # marked lines
+    ("a\nb\nc", (0, 0), "Vjd", "c", (0, 0)),
+    ("a\nb\nc", (2, 0), "Vkd", "a", (0, 0)),
+    ("a\nb\nc", (0, 0), "VGd", "", (0, 0)),
+    ("a\nb\nc", (0, 0), "V<down>yGp", "a\nb\nc\na\nb", (3, 0)),
+    ("one\ntwo", (0, 1), "vVd", "two", (0, 0)),
+    ("one\ntwo", (0, 1), "VvD", "two", (0, 0)),
+    ("one\ntwo", (0, 1), "Vvd", "oe\ntwo", (0, 1)),
+    # finding
+    ("one two three", (0, 0), "/th<enter>", "one two three", (0, 8)),
+    ("one two three", (0, 0), "/tw<enter>x", "one wo three", (0, 4)),
+    ("tea tin top", (0, 0), "/t<enter>n", "tea tin top", (0, 8)),
+    ("tea tin top", (0, 0), "/t<enter>nn", "tea tin top", (0, 0)),
+    ("tea tin top", (0, 0), "/t<enter>N", "tea tin top", (0, 0)),
+    ("tea tin top", (0, 4), "?t<enter>", "tea tin top", (0, 0)),
+    ("tea tin top", (0, 0), "?t<enter>n", "tea tin top", (0, 4)),
+    ("tea\ntin\ntop", (0, 0), "/to<enter>", "tea\ntin\ntop", (2, 0)),
+    ("one Two two", (0, 0), "/Two<enter>", "one Two two", (0, 4)),
+    ("one Two two", (0, 5), "/two<enter>n", "one Two two", (0, 4)),
+    ("one two", (0, 2), "/tw<escape>x", "on two", (0, 2)),
+    ("one two", (0, 2), "/absent<enter>x", "on two", (0, 2)),
+    ("a.b axb", (0, 1), "/a.b<enter>", "a.b axb", (0, 0)),
+    ("one two", (0, 0), "/tx<backspace><enter>", "one two", (0, 4)),
+    ("one two", (0, 2), "/t<backspace><backspace>x", "on two", (0, 2)),
+    ("one two", (0, 0), "/<enter>nNx", "ne two", (0, 0)),
+    ("one two three", (0, 0), "v/th<enter>d", "hree", (0, 0)),
+    # counts
+    ("one two", (0, 0), "99999999ix", "ne two", (0, 0)),
 ]
+
+
+def named(keys: str) -> list[str]:
+    """The keys one by one; ``<enter>`` is one."""
+    return [name or character for name, character in re.findall(r"<(\w+)>|(.)", keys)]
 
 
 class Stage(App[None]):
@@ -70,21 +121,33 @@ async def test_commands(text: str, at: tuple[int, int], keys: str, after: str, c
         area.put(text)
         area.move_cursor(at)
         vim = NormalMode(area, lambda: None)
-        for key in keys:
-            vim.press(key)
+        for key in named(keys):
+            if not (key == "escape" and vim.cancel()):
+                vim.press(key)
         assert (area.text, area.cursor_location) == (after, cursor)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.text("hjklwbe0^$GgiaIAoOxXrJdcypPuUDCYsS~23qz", max_size=6), max_size=8))
+@given(
+    st.lists(
+        st.one_of(
+            st.text("hjklwbe0^$GgiaIAoOxXrJdcypPuUDCYsS~23qzvV/?nN", max_size=6),
+            st.sampled_from(["<enter>", "<escape>", "<backspace>", "<delete>", "<up>", "<end>", "<f1>", "<another>"]),
+        ),
+        max_size=12,
+    )
+)
 async def test_no_row_of_keys_breaks_anything(rows: list[str]) -> None:
     app = Stage()
     async with app.run_test():
         area = app.query_one(Prompt)
         area.put("one two\n  three, four\n\nfive")
         vim = NormalMode(area, lambda: None)
-        for key in "".join(rows):
-            vim.press(key)
+        for key in named("".join(rows)):
+            if key == "another":
+                area.put("shorter")
+            elif not (key == "escape" and vim.cancel()):
+                vim.press(key)
         row, column = area.cursor_location
         assert 0 <= row < area.document.line_count and 0 <= column <= len(area.document.get_line(row))
         assert set(area.text) <= set(string.printable)
@@ -99,6 +162,42 @@ async def test_escape_goes_from_writing_to_commands_to_the_messages(tmp_path: Pa
         assert here.screen.prompt.text == "helo", "the d waits for a motion"
         await here.pilot.press("escape", "escape")
         await here.until(lambda: isinstance(here.screen.focused, MessageView), "the messages")
+
+
+async def test_what_is_marked_is_seen_and_esc_unmarks_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, settings=VIM) as here:
+        prompt = here.screen.prompt
+        await here.pilot.press(*"one two", "escape", "0", "v", "e")
+        await here.until(lambda: " v " in here.text(), "the mark")
+        assert prompt.selected_text == "one"
+        await here.pilot.press("V")
+        await here.until(lambda: " V " in here.text(), "the other mark")
+        assert prompt.selected_text == "one two"
+        await here.pilot.press("escape")
+        await here.until(lambda: " N " in here.text(), "nothing marked")
+        assert prompt.selected_text == "" and prompt.normal
+        await here.pilot.press("v", "b", "c", *"2 ", "escape")
+        assert prompt.text == "2  two"
+
+
+async def test_what_is_searched_for_stands_before_the_prompt(tmp_path: Path) -> None:
+    async with opened(tmp_path, settings=VIM) as here:
+        prompt = here.screen.prompt
+        await here.pilot.press(*"one two", "escape", "0", "slash", *"tw")
+        await here.until(lambda: " /tw " in here.text(), "the words")
+        await here.pilot.press("enter")
+        await here.until(lambda: " N " in here.text(), "the end of the search")
+        assert prompt.cursor_location == (0, 4) and prompt.text == "one two", "Enter ended the search and sent nothing"
+
+
+async def test_another_text_ends_what_is_marked(tmp_path: Path) -> None:
+    async with opened(tmp_path, settings=VIM) as here:
+        prompt = here.screen.prompt
+        prompt.put("one\ntwo\nthree")
+        await here.pilot.press("escape", "V")
+        prompt.put("short")
+        await here.pilot.press("d", "escape", "0", "x")
+        assert prompt.text == "hort"
 
 
 async def test_enter_sends_from_normal_mode_and_writing_goes_on(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("page_up", "Scroll up", "Messages", "pageup", emacs="alt+v,pageup"),
     Action("page_down", "Scroll down", "Messages", "pagedown", emacs="ctrl+v,pagedown"),
     Action("copy_message", "Copy this message", "Messages", "y", "transcript"),
+    Action("select_messages", "Select messages from this one on; y copies them", "Messages", "V", "transcript"),
     Action("copy_code_block", "Copy a code block of this message", "Messages", "Y", "transcript"),
     Action("edit_message", "Edit this message and go on", "Messages", "e", "transcript"),
     Action("regenerate_message", "Answer this again", "Messages", "r", "transcript"),
@@ -244,6 +245,7 @@ def as_markdown() -> str:
     lines += [
         "With the vim keys, Esc goes from writing to normal mode (the mark before the prompt is `N` then), and from",
         "there to the messages. While an answer is written, Esc stops it where the prompt is empty or in normal mode.",
+        "The mark is `v` or `V` while characters or lines are marked, and shows what is searched for.",
         "",
         "| vim, normal mode | |",
         "|---|---|",

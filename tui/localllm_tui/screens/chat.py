@@ -16,7 +16,7 @@ from localllm_tui.screens.key_actions import KeyActions
 from localllm_tui.widgets.chat_list import ChatList
 from localllm_tui.widgets.gauges import Gauges
 from localllm_tui.widgets.hints import Hints
-from localllm_tui.widgets.prompt import Prompt
+from localllm_tui.widgets.prompt import WRITING, Prompt
 from localllm_tui.widgets.sources import Sources
 from localllm_tui.widgets.status_line import StatusLine
 from localllm_tui.widgets.transcript import Transcript
@@ -42,15 +42,15 @@ class ChatScreen(KeyActions):
             yield Gauges()
             yield Static("", id="banner", markup=False)
             with Horizontal(id="prompt-row"):
-                yield Static("›", id="prompt-mark", markup=False)
+                yield Static(WRITING, id="prompt-mark", markup=False)
                 yield Prompt()
             yield Hints(self.keys)
         yield StatusLine()
 
     @on(Prompt.ModeChanged)
     def mode_changed(self, news: Prompt.ModeChanged) -> None:
-        """The mark before the prompt says whether keys write."""
-        self.query_one("#prompt-mark", Static).update("N" if news.normal else "›")
+        """The mark before the prompt says what keys do."""
+        self.query_one("#prompt-mark", Static).update(news.mark)
 
     async def on_mount(self) -> None:
         """Resume the last chat; its model loads while the screen is usable."""

@@ -86,7 +86,9 @@ class MessageActions(Completing):
             self.set_focus(widget, scroll_visible=False)
 
     def action_focus_prompt(self) -> None:
-        """Back to the prompt; an answer on its way is stopped first."""
+        """Back to the prompt; a selection ends first, and an answer on its way is stopped first."""
+        if self.transcript.unselect():
+            return
         if self.turn is not None and not self.turn.stopping:
             self.action_stop()
         self.set_focus(self.prompt)
@@ -149,9 +151,20 @@ class MessageActions(Completing):
         except (LocalLLMError, OSError) as error:
             self.say(f"Not copied: {error}", "error")
 
+    def action_select_messages(self) -> None:
+        """From the message in focus on; once more ends it."""
+        if self.transcript.focused_view is None:
+            self.say("Go to a message first (Shift+Tab): the selection begins there.")
+        elif not self.transcript.unselect():
+            self.transcript.select_from_here()
+            self.say("Selecting messages: go up or down, y copies them, Esc ends it.")
+
     def action_copy_message(self) -> None:
-        """The message in focus."""
-        if (view := self._here) is not None:
+        """The message in focus, or the selected ones under the names of who speaks."""
+        if selected := self.transcript.selected:
+            self.copy_text("\n\n".join(f"{view.name_shown}:\n{view.text.strip()}" for view in selected))
+            self.transcript.unselect()
+        elif (view := self._here) is not None:
             self.copy_text(view.text)
 
     def action_copy_answer(self) -> None:

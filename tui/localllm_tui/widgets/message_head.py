@@ -23,14 +23,17 @@ def link(text: str, action: str, style: str = MUTED) -> Content:
     return Content.styled(text, style).stylize(Style.from_meta({"@click": action}))
 
 
+def name_of(message: StoredMessage, speaker: str = "") -> str:
+    """Who speaks: ``You``, the model, or else the `speaker` where no model is known."""
+    if message.role is Role.ASSISTANT:
+        return clean_line(short_model(message.model or speaker)) or "Assistant"
+    return "You" if message.role is Role.USER else "System"
+
+
 def head_row(message: StoredMessage, place: tuple[int, int], width: int, speaker: str = "") -> Row:
     """Who speaks; at the right what rules say, and which alternative this is."""
-    if message.role is Role.USER:
-        name = Content.styled("You", "bold")
-    elif message.role is Role.ASSISTANT:
-        name = Content.styled(clean_line(short_model(message.model or speaker)) or "Assistant", "bold $accent")
-    else:
-        name = Content.styled("System", "bold")
+    accent = " $accent" if message.role is Role.ASSISTANT else ""
+    name = Content.styled(name_of(message, speaker), f"bold{accent}")
     right: list[Content] = []
     if message.verdict is not None and message.verdict.rules:
         good = sum(r.verdict in (RuleState.PASS, RuleState.FIXED, RuleState.REPAIRED) for r in message.verdict.rules)

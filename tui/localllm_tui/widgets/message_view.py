@@ -23,7 +23,7 @@ from localllm_tui.markdown.blocks import EMPTY, MUTED, Code
 from localllm_tui.markdown.clean import clean, clean_line
 from localllm_tui.markdown.layout import Row, count_code, rows_of
 from localllm_tui.markdown.wrap import wrap
-from localllm_tui.widgets.message_head import actions_row, head_row, link, thought_for
+from localllm_tui.widgets.message_head import actions_row, head_row, link, name_of, thought_for
 from localllm_tui.widgets.reply_text import ReplyText, with_marks
 
 if TYPE_CHECKING:
@@ -127,6 +127,11 @@ class MessageView(Widget, can_focus=True):
         first = next((y for y in range(both) if not same_row(before[y], rows[y])), both)
         if n := max(len(rows), len(before)) - first:
             self.refresh(Region(0, first, self.size.width, n))
+
+    @property
+    def name_shown(self) -> str:
+        """Who speaks, as it stands over the text."""
+        return name_of(self.message, self.speaker)
 
     @property
     def text(self) -> str:

@@ -21,6 +21,8 @@ from localllm_tui.widgets.vim import NormalMode
 
 PLACEHOLDER = "Ask anything.  @ attach a file   / commands"
 SHORT_PLACEHOLDER = "Ask anything.  @ file  / commands"
+WRITING = "›"
+"""Stands before the prompt while keys write."""
 
 
 class CleanTextArea(TextArea):
@@ -48,11 +50,12 @@ class Prompt(CleanTextArea):
             self.prefix = prefix
 
     class ModeChanged(Message):
-        """vim's normal mode has begun or ended."""
+        """Keys mean something else now."""
 
-        def __init__(self, normal: bool) -> None:
+        def __init__(self, mark: str) -> None:
             super().__init__()
-            self.normal = normal
+            self.mark = mark
+            """Says so before the prompt."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -74,6 +77,7 @@ class Prompt(CleanTextArea):
         """An answer is being written: Esc is there to stop it."""
         self.normal = False
         """Keys are vim's commands, nothing is written."""
+        self._mark = WRITING
         self._vim: NormalMode | None = None
         self._emacs: EmacsKeys | None = None
 
@@ -169,9 +173,14 @@ class Prompt(CleanTextArea):
         self._set_normal(False)
 
     def _set_normal(self, normal: bool) -> None:
-        if normal != self.normal:
-            self.normal = normal
-            self.post_message(self.ModeChanged(normal))
+        self.normal = normal
+        self._show_mode()
+
+    def _show_mode(self) -> None:
+        mark = self._vim.mark if self._vim is not None and self.normal else WRITING
+        if mark != self._mark:
+            self._mark = mark
+            self.post_message(self.ModeChanged(mark))
 
     async def _on_key(self, event: events.Key) -> None:
         if self.completing and event.key in ("up", "down", "tab", "enter", "escape"):
@@ -187,6 +196,8 @@ class Prompt(CleanTextArea):
 
     async def _is_taken(self, event: events.Key) -> bool:
         """Whether the key had a meaning of its own, which has happened then."""
+        if self._vim is not None and self.normal and event.key != "escape" and self._is_command(self._vim, event):
+            return True
         key = event.key
         if self._emacs is not None:
             key = {"ctrl+p": "up", "ctrl+n": "down"}.get(key, key)
@@ -198,25 +209,28 @@ class Prompt(CleanTextArea):
         if key == "down" and self.is_last_row and self._later():
             return True
         if self._vim is not None:
-            return await self._is_vims(self._vim, event)
+            return key == "escape" and await self._leaves(self._vim)
         return self._emacs is not None and self._emacs.press(event.key)
 
-    async def _is_vims(self, vim: NormalMode, event: events.Key) -> bool:
-        if event.key == "escape":
-            if self.text and not self.normal:
-                self._set_normal(True)
-                vim.begin()
-                return True
-            if vim.cancel():
-                return True
-            if self.busy:
-                await self.screen.run_action("stop")
-            return self.busy
-        character = {"backspace": "h", "delete": "x"}.get(event.key, event.character)
-        if not self.normal or character is None or not character.isprintable():
-            return False
-        vim.press(character)
-        return True
+    def _is_command(self, vim: NormalMode, event: events.Key) -> bool:
+        """Whether the key was one of normal mode, which has happened then."""
+        character = event.character
+        taken = vim.press(character if character is not None and character.isprintable() else event.key)
+        self._show_mode()
+        return taken
+
+    async def _leaves(self, vim: NormalMode) -> bool:
+        """Esc: out of writing, then out of what was begun, then it stops an answer; False when none of these is."""
+        if self.text and not self.normal:
+            vim.begin()
+            self._set_normal(True)
+            return True
+        if vim.cancel():
+            self._show_mode()
+            return True
+        if self.busy:
+            await self.screen.run_action("stop")
+        return self.busy
 
     @property
     def wrapped_row(self) -> int:

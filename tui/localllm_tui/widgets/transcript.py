@@ -46,6 +46,8 @@ class Transcript(VerticalScroll, can_focus=False, inherit_bindings=False):
         """New rows scroll into sight; false once the user has scrolled up."""
         self._waiting = 0
         self._pending: MessageView | None = None
+        self._selected_from: int | None = None
+        """The message where the selection begins; it ends at the one in focus."""
 
     async def fill(
         self, messages: list[tuple[StoredMessage, tuple[int, int]]], n_earlier: int = 0, n_later: int = 0
@@ -86,6 +88,35 @@ class Transcript(VerticalScroll, can_focus=False, inherit_bindings=False):
     def focused_view(self) -> MessageView | None:
         """The message in focus."""
         return next((view for view in self.views if view.has_focus), None)
+
+    @property
+    def selected(self) -> list[MessageView]:
+        """From where the selection began to the message in focus; empty without a selection."""
+        begin, end = self.view_of(self._selected_from), self.focused_view
+        if begin is None or end is None:
+            return []
+        first, last = sorted((self.views.index(begin), self.views.index(end)))
+        return self.views[first : last + 1]
+
+    def select_from_here(self) -> None:
+        """Begin a selection at the message in focus; it grows as the focus moves."""
+        self._selected_from = view.message.id if (view := self.focused_view) is not None else None
+        self._show_selected()
+
+    def unselect(self) -> bool:
+        """End the selection; False where there was none."""
+        was, self._selected_from = self.selected, None
+        self._show_selected()
+        return bool(was)
+
+    def on_descendant_focus(self) -> None:
+        """The selection goes along."""
+        self._show_selected()
+
+    def _show_selected(self) -> None:
+        selected = self.selected
+        for view in self.views:
+            view.set_class(view in selected, "-selected")
 
     def on_mount(self) -> None:
         """Keep to the end as the transcript grows."""

@@ -1,12 +1,16 @@
-"""vim's normal mode for a text area: motions, operators, counts. Whatever is not here leaves the text alone."""
+"""vim's normal mode for a text area: motions, operators, counts, marking, search. What is not here changes nothing."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Literal
 
 from textual.widgets import TextArea
-from textual.widgets.text_area import Location
+from textual.widgets.text_area import DocumentBase, Location, Selection
+
+from localllm_tui.widgets.vim_edits import Edits
+from localllm_tui.widgets.vim_motions import BY_LINES, INCLUSIVE, MOTIONS, first_letter, left, moved, occurrence, right
 
 NORMAL_KEYS = (
     ("h j k l", "left, down, up, right"),
@@ -18,14 +22,20 @@ NORMAL_KEYS = (
     ("d c y", "delete, change, copy: with a motion, or doubled for the line; D and C to its end"),
     ("p P", "put back behind, before"),
     ("u U", "undo, redo"),
+    ("v V", "mark characters, lines: motions move one end, o takes the other; then d c y p ~ u U"),
+    ("/ ? n N", "find forwards, backwards; again, the other way"),
     ("3 …", "a number repeats what follows"),
 )
 """What normal mode knows, for the docs."""
-_WORD = re.compile(r"\w+|[^\w\s]+")
-_FORWARD = {"e", "$"}
-"""Motions that include the character they end on."""
-_LINES = {"j", "k", "G", "gg"}
-"""Motions that an operator applies to whole lines."""
+_COMMAND = re.compile(r"([1-9]\d{0,4})?(?:([dcy])([1-9]\d{0,4})?)?(.*)", re.DOTALL)
+_COMMAND_ON_MARKED = re.compile(r"([1-9]\d{0,4})?()()(.*)", re.DOTALL)
+_NAMED = {"backspace": "h", "delete": "x"}
+_NAMED_MARKING = {"left": "h", "right": "l", "up": "k", "down": "j", "home": "0", "end": "$"}
+"""Keys that move in the text area itself, where they would end the marking."""
+_ON_MARKED = {"d": "d", "x": "d", "y": "y", "c": "c", "s": "c"}
+_ON_MARKED_LINES = {"D": "d", "X": "d", "Y": "y", "C": "c", "S": "c", "R": "c"}
+_CASES: dict[str, Callable[[str], str]] = {"~": str.swapcase, "u": str.lower, "U": str.upper}
+_MOST_TIMES = 10_000
 
 
 class NormalMode:
@@ -39,237 +49,236 @@ class NormalMode:
     def __init__(self, area: TextArea, insert: Callable[[], None]) -> None:
         self._area = area
         self._insert = insert
+        self._edits = Edits(area, insert)
         self._pending = ""
-        self._register = ""
-        self._by_lines = False
-        """The register holds whole lines."""
+        """Keys of a command that is not complete."""
+        self._marking: Literal["", "v", "V"] = ""
+        """What is being marked: nothing, characters, lines."""
+        self._anchor: Location = (0, 0)
+        self._head: Location = (0, 0)
+        """The ends of what is marked, each a character that belongs to it; motions move the head."""
+        self._shown = Selection()
+        """What is marked, as the text area shows it."""
+        self._typed: str | None = None
+        """What is searched for, while it is typed."""
+        self._sought = ""
+        self._forward = True
+        self._left_off: Location = (0, 0)
+        """Where the search began."""
+
+    @property
+    def mark(self) -> str:
+        """What stands before the prompt: what keys mean now."""
+        if self._typed is not None:
+            return ("/" if self._forward else "?") + self._typed
+        return self._marking or "N"
 
     def begin(self) -> None:
         """From writing to commands: the cursor goes onto the last character written, as in vim."""
-        self._pending = ""
-        row, column = self._area.cursor_location
-        self._go((row, max(0, column - 1)))
+        self._pending, self._marking, self._typed = "", "", None
+        self._go(left(self._text, self._area.cursor_location))
 
     def cancel(self) -> bool:
-        """Forget a command that was begun; False where there is none."""
-        begun, self._pending = bool(self._pending), ""
-        return begun
+        """Forget a search, a command that was begun, or what is marked; False where there is none of them."""
+        if self._typed is not None:
+            self._typed = None
+            self._go(self._left_off)
+            return True
+        if self._pending:
+            self._pending = ""
+            return True
+        return self._unmark()
 
-    def press(self, character: str) -> None:
-        """One key that writes a character elsewhere."""
-        self._pending += character
-        count, operator, twice, rest = _parts(self._pending)
-        if not rest or rest == "g" or (rest == "r" and not operator):
-            return
+    def press(self, key: str) -> bool:
+        """One key: a character, or the name of a key. Whether it had a meaning here, which has happened then."""
+        if self._typed is not None:
+            return self._type(key)
+        key = (_NAMED | _NAMED_MARKING if self._marking else _NAMED).get(key, key)
+        if len(key) > 1:
+            return False
+        if self._area.selection != self._shown:
+            self._marking = ""  # the mouse has been there, or there is another text
+        self._pending += key
+        count, operator, twice, rest = _parts(self._pending, _COMMAND_ON_MARKED if self._marking else _COMMAND)
+        if not rest or rest == "g" or (rest == "r" and not operator and not self._marking):
+            return True
         self._pending = ""
-        times = count * twice
+        times = min(count * twice, _MOST_TIMES)
         if operator:
             self._operate(operator, rest, times)
         elif rest in MOTIONS:
-            self._go(self._moved(rest, times), clamp=True)
+            self._go(moved(self._text, self._at, rest, times))
+        elif rest in ("/", "?"):
+            self._typed, self._forward, self._left_off = "", rest == "/", self._at
+        elif rest in ("n", "N"):
+            self._seek(self._at, self._sought, self._forward == (rest == "n"))
+        elif self._marking:
+            self._on_marked(rest)
         else:
             self._command(rest, times)
+        return True
 
-    # ---- places -----------------------------------------------------------------------------------------------------
+    @property
+    def _text(self) -> DocumentBase:
+        return self._area.document
 
     @property
     def _at(self) -> Location:
-        return self._area.cursor_location
+        return self._head if self._marking else self._area.cursor_location
 
-    def _line(self, row: int) -> str:
-        return str(self._area.document.get_line(row))
+    def _go(self, place: Location) -> None:
+        """The cursor, or the head of what is marked, goes onto a character."""
+        if self._marking:
+            self._head = self._edits.on_character(place)
+            self._area.selection = self._shown = self._marked()
+        else:
+            self._edits.go(self._edits.on_character(place))
 
-    @property
-    def _last_row(self) -> int:
-        return self._area.document.line_count - 1
+    # ---- finding ----------------------------------------------------------------------------------------------------
 
-    def _go(self, place: Location, clamp: bool = False) -> None:
-        row, column = place
-        if clamp:
-            column = min(column, max(0, len(self._line(row)) - 1))
-        self._area.move_cursor((row, column))
+    def _type(self, key: str) -> bool:
+        """A key while the words to find are typed: the cursor goes along with them."""
+        typed = self._typed or ""
+        if key == "enter":
+            self._sought, self._typed = typed or self._sought, None
+            self._seek(self._left_off, self._sought, self._forward)
+        elif len(key) == 1 or (key == "backspace" and typed):
+            self._typed = typed + key if len(key) == 1 else typed[:-1]
+            self._seek(self._left_off, self._typed, self._forward)
+        else:
+            self.cancel()
+            return key == "backspace"
+        return True
 
-    def _moved(self, motion: str, times: int) -> Location:
-        place = self._at
-        if motion in ("G", "gg"):
-            row = self._last_row if motion == "G" else 0
-            return row, 0
-        for _ in range(min(times, 10_000)):
-            place = MOTIONS[motion](self, place)
-        return place
+    def _seek(self, place: Location, text: str, forward: bool) -> None:
+        self._go((occurrence(self._text, place, text, forward) if text else None) or place)
 
-    def _left(self, place: Location) -> Location:
-        return place[0], max(0, place[1] - 1)
+    # ---- marking ----------------------------------------------------------------------------------------------------
 
-    def _right(self, place: Location) -> Location:
-        return place[0], min(len(self._line(place[0])), place[1] + 1)
+    def _marked(self) -> Selection:
+        """What is marked; the cursor stands at the side of the head."""
+        start, end = sorted((self._anchor, self._head))
+        if self._marking == "V":
+            start, end = (start[0], 0), (end[0], len(self._edits.line(end[0])))
+        else:
+            end = right(self._text, end)
+        return Selection(end, start) if self._head < self._anchor else Selection(start, end)
 
-    def _up(self, place: Location) -> Location:
-        return max(0, place[0] - 1), place[1]
+    def _mark(self, what: Literal["v", "V"]) -> None:
+        """Begin to mark, or mark the other kind, or end it where this kind is marked."""
+        if self._marking == what:
+            self._unmark()
+            return
+        if not self._marking:
+            self._anchor = self._head = self._at
+        self._marking = what
+        self._go(self._head)
 
-    def _down(self, place: Location) -> Location:
-        return min(self._last_row, place[0] + 1), place[1]
+    def _unmark(self) -> bool:
+        """Mark nothing any more; False where nothing was marked."""
+        was, self._marking = self._marking, ""
+        if was:
+            self._go(self._head)
+        return bool(was)
 
-    def _start(self, place: Location) -> Location:
-        return place[0], 0
+    def _on_marked(self, key: str) -> None:
+        """A command while something is marked."""
+        start, end = sorted(self._marked())
+        first, by_lines = min(self._anchor, self._head), self._marking == "V"
+        if key in ("v", "V"):
+            self._mark("v" if key == "v" else "V")
+            return
+        if key == "o":
+            self._anchor, self._head = self._head, self._anchor
+            self._go(self._head)
+            return
+        if key not in {*_ON_MARKED, *_ON_MARKED_LINES, *_CASES, "p", "P"}:
+            return
+        self._marking = ""
+        self._go(first)
+        if key in _CASES:
+            self._edits.change(_CASES[key](self._area.get_text_range(start, end)), start, end)
+            self._go(first)
+        elif key in ("p", "P"):
+            self._edits.put_over(start, end)
+        elif by_lines or key in _ON_MARKED_LINES:
+            self._edits.on_lines((_ON_MARKED | _ON_MARKED_LINES)[key], start[0], end[0])
+        else:
+            self._edits.on_text(_ON_MARKED[key], start, end)
 
-    def _first(self, place: Location) -> Location:
-        line = self._line(place[0])
-        return place[0], len(line) - len(line.lstrip())
-
-    def _end(self, place: Location) -> Location:
-        return place[0], max(0, len(self._line(place[0])) - 1)
-
-    def _next_word(self, place: Location) -> Location:
-        row, column = place
-        for start, _ in self._words(row):
-            if start > column:
-                return row, start
-        if row == self._last_row:
-            return row, len(self._line(row))
-        return self._first((row + 1, 0))
-
-    def _word_before(self, place: Location) -> Location:
-        row, column = place
-        before = [start for start, _ in self._words(row) if start < column]
-        if before:
-            return row, before[-1]
-        words = self._words(row - 1) if row else []
-        return (row - 1, words[-1][0]) if words else (max(0, row - 1), 0)
-
-    def _word_end(self, place: Location) -> Location:
-        row, column = place
-        for _, end in self._words(row):
-            if end - 1 > column:
-                return row, end - 1
-        for lower in range(row + 1, self._last_row + 1):
-            if words := self._words(lower):
-                return lower, words[0][1] - 1
-        return self._end(place)
-
-    def _words(self, row: int) -> list[tuple[int, int]]:
-        return [match.span() for match in _WORD.finditer(self._line(row))]
-
-    # ---- what changes the text --------------------------------------------------------------------------------------
+    # ---- commands ---------------------------------------------------------------------------------------------------
 
     def _operate(self, operator: str, motion: str, times: int) -> None:
-        if motion == operator or motion in _LINES:
+        if motion == operator or motion in BY_LINES:
             top = bottom = self._at[0]
             if motion == operator:
-                bottom = min(self._last_row, top + times - 1)
+                bottom = min(self._edits.last_row, top + times - 1)
             else:
-                top, bottom = sorted((top, self._moved(motion, times)[0]))
-            self._on_lines(operator, top, bottom)
+                top, bottom = sorted((top, moved(self._text, self._at, motion, times)[0]))
+            self._edits.on_lines(operator, top, bottom)
         elif motion in MOTIONS:
             if operator == "c" and motion == "w":
                 motion = "e"  # as in vim: a changed word keeps the space behind it
-            there = self._moved(motion, times)
-            if motion in _FORWARD:
-                there = self._right(there)
+            there = moved(self._text, self._at, motion, times)
+            if motion in INCLUSIVE:
+                there = right(self._text, there)
             elif motion == "w" and there[0] > self._at[0]:
-                there = self._at[0], len(self._line(self._at[0]))
-            self._on_text(operator, *sorted((self._at, there)))
-
-    def _on_text(self, operator: str, start: Location, end: Location) -> None:
-        self._register, self._by_lines = self._area.get_text_range(start, end), False
-        if operator != "y":
-            self._area.replace("", start, end, maintain_selection_offset=False)
-        self._go(start, clamp=operator != "c")
-        if operator == "c":
-            self._insert()
-
-    def _on_lines(self, operator: str, top: int, bottom: int) -> None:
-        self._register = "\n".join(self._line(row) for row in range(top, bottom + 1))
-        self._by_lines = True
-        if operator == "c":
-            self._area.replace("", (top, 0), (bottom, len(self._line(bottom))), maintain_selection_offset=False)
-            self._go((top, 0))
-            self._insert()
-        elif operator == "d":
-            start, end = (top, 0), (bottom + 1, 0)
-            if bottom == self._last_row:  # the line break before the lines goes with them
-                start = (top - 1, len(self._line(top - 1))) if top else (0, 0)
-                end = (bottom, len(self._line(bottom)))
-            self._area.replace("", start, end, maintain_selection_offset=False)
-            self._go(self._first((min(top, self._last_row), 0)))
-
-    def _put(self, behind: bool, times: int) -> None:
-        row, column = self._at
-        text = self._register
-        if not text:
-            return
-        if self._by_lines:
-            text = "\n".join([text] * times)
-            place = (row, len(self._line(row))) if behind else (row, 0)
-            self._area.insert(f"\n{text}" if behind else f"{text}\n", place, maintain_selection_offset=False)
-            self._go(self._first((row + 1 if behind else row, 0)))
-        else:
-            place = self._right(self._at) if behind else (row, column)
-            done = self._area.insert(text * times, place, maintain_selection_offset=False)
-            self._go(self._left(done.end_location))
+                there = self._at[0], len(self._edits.line(self._at[0]))
+            self._edits.on_text(operator, *sorted((self._at, there)))
 
     def _command(self, key: str, times: int) -> None:
-        row, column = self._at
-        end = len(self._line(row))
+        edits, (row, column) = self._edits, self._at
+        end = len(edits.line(row))
         match key:
-            case "x" | "X":
-                start, stop = (column, min(end, column + times)) if key == "x" else (max(0, column - times), column)
-                self._on_text("d", (row, start), (row, stop))
+            case "x":
+                edits.on_text("d", (row, column), (row, min(end, column + times)))
+            case "X":
+                edits.on_text("d", (row, max(0, column - times)), (row, column))
             case "D" | "C":
-                self._on_text(key.lower(), (row, column), (row, end))
+                edits.on_text(key.lower(), (row, column), (row, end))
             case "s":
-                self._on_text("c", (row, column), (row, min(end, column + times)))
+                edits.on_text("c", (row, column), (row, min(end, column + times)))
             case "S":
-                self._on_lines("c", row, row)
+                edits.on_lines("c", row, row)
             case "Y":
-                self._on_lines("y", row, min(self._last_row, row + times - 1))
+                edits.on_lines("y", row, min(edits.last_row, row + times - 1))
             case "p" | "P":
-                self._put(key == "p", times)
+                edits.put(key == "p", times)
             case "u" | "U":
                 for _ in range(times):
                     self._area.undo() if key == "u" else self._area.redo()
             case "~":
-                piece = self._line(row)[column : column + times]
-                self._area.replace(piece.swapcase(), (row, column), (row, column + len(piece)))
-                self._go((row, column + len(piece)), clamp=True)
-            case "J" if row < self._last_row:
-                gap = " " if self._line(row).strip() else ""
-                self._area.replace(gap, (row, end), self._first((row + 1, 0)), maintain_selection_offset=False)
-                self._go((row, end))
+                piece = edits.line(row)[column : column + times]
+                edits.change(piece.swapcase(), (row, column), (row, column + len(piece)))
+                self._go((row, column + len(piece)))
+            case "J" if row < edits.last_row:
+                gap = " " if edits.line(row).strip() else ""
+                edits.change(gap, (row, end), first_letter(self._text, (row + 1, 0)))
+                edits.go((row, end))
             case "i" | "a" | "I" | "A":
-                places = {"i": (row, column), "a": self._right(self._at), "I": self._first(self._at), "A": (row, end)}
-                self._go(places[key])
+                places = {
+                    "i": (row, column), "a": right(self._text, (row, column)),
+                    "I": first_letter(self._text, (row, column)), "A": (row, end),
+                }  # fmt: skip
+                edits.go(places[key])
                 self._insert()
             case "o" | "O":
-                self._area.insert("\n", (row, end) if key == "o" else (row, 0), maintain_selection_offset=False)
-                self._go((row + 1, 0) if key == "o" else (row, 0))
+                place = (row, end) if key == "o" else (row, 0)
+                edits.change("\n", place, place)
+                edits.go((row + 1, 0) if key == "o" else (row, 0))
                 self._insert()
+            case "v" | "V":
+                self._mark("v" if key == "v" else "V")
             case _ if key[0] == "r" and len(key) == 2 and column + times <= end:
-                self._area.replace(key[1] * times, (row, column), (row, column + times))
+                edits.change(key[1] * times, (row, column), (row, column + times))
                 self._go((row, column + times - 1))
             case _:
                 pass
 
 
-MOTIONS: dict[str, Callable[[NormalMode, Location], Location]] = {
-    "h": NormalMode._left,
-    "l": NormalMode._right,
-    "k": NormalMode._up,
-    "j": NormalMode._down,
-    "0": NormalMode._start,
-    "^": NormalMode._first,
-    "$": NormalMode._end,
-    "w": NormalMode._next_word,
-    "b": NormalMode._word_before,
-    "e": NormalMode._word_end,
-    "G": NormalMode._start,
-    "gg": NormalMode._start,
-}
-
-
-def _parts(keys: str) -> tuple[int, str, int, str]:
+def _parts(keys: str, form: re.Pattern[str]) -> tuple[int, str, int, str]:
     """``2d3w`` is 2, d, 3, w: a count, an operator, its count, and the motion or command; ``0`` alone is a motion."""
-    found = re.fullmatch(r"([1-9]\d*)?(?:([dcy])([1-9]\d*)?)?(.*)", keys, re.DOTALL)
+    found = form.fullmatch(keys)
     assert found is not None
     count, operator, twice, rest = found.groups()
     return int(count or 1), operator or "", int(twice or 1), rest
