@@ -28,6 +28,8 @@ _COMPARE = b"\x83\x3d"  # cmpl $1, offset(%rip)
 _ANSWER = b"\x01\x0f\x97\xc0\xc3"  # ... seta %al; ret
 _INSTRUCTION = 7
 """Bytes of the comparison; the offset counts from behind it."""
+_MOST_PROCESSORS = 512
+"""That ggml knows of (``GGML_NUMA_MAX_CPUS``)."""
 
 
 def can_split() -> bool:
@@ -112,9 +114,11 @@ def _writable(address: int) -> bool:
 
 def _pinned() -> bool:
     """Whether someone chose this process's processors: with fixed parts ggml frees its first thread to run on all."""
-    allowed = os.sched_getaffinity(0)
+    allowed, processors = os.sched_getaffinity(0), os.cpu_count() or 1
+    if processors > _MOST_PROCESSORS:
+        return True
     try:
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        os.sched_setaffinity(0, range(processors))
         free = os.sched_getaffinity(0) == allowed
         os.sched_setaffinity(0, allowed)
     except OSError:
