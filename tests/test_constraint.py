@@ -19,6 +19,7 @@ from localllm.engine.matcher import GrammarMatcher
 from localllm.engine.protocol import ConstraintSpec
 from localllm.engine.vocabulary import GrammarVocabulary
 from localllm.errors import ConstraintRefused
+from localllm.rules.rulebook import Rulebook
 
 MODEL = Path(__file__).parent.parent / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 pytestmark = [
@@ -143,6 +144,23 @@ def test_text_grammars_are_closed_too(vocabulary: GrammarVocabulary) -> None:
     way = m.closing(40)
     assert way is not None
     assert vocabulary.tokenizer.decode_str(way).count("* ") == 3
+
+
+@pytest.mark.parametrize(
+    "rules", ["", '[[rule]]\ntype="detectable_format:number_highlighted_sections"\nnum_highlights=2']
+)
+def test_a_quoted_text_is_closed_by_the_quote_alone(vocabulary: GrammarVocabulary, rules: str) -> None:
+    """It ended with a token of quote and brackets, and with the rest of a way out that was no longer needed."""
+    spec = Rulebook.parse(f'[[rule]]\ntype="startend:quotation"\n{rules}').compiled().constraint
+    assert spec is not None
+    m = compile_constraint(spec, vocabulary)
+    assert b"]" not in vocabulary.bytes_of(m.closing(100) or ())
+    m.commit(ids(vocabulary, '"The *pump* and the *seal* are most beautiful'))
+    m.closing(60)
+    m.commit(ids(vocabulary, " and"))
+    way = m.closing(60)
+    assert way is not None
+    assert vocabulary.bytes_of(way) == b'"'
 
 
 def test_behind_a_thought_the_grammar_starts_at_the_first_black_character(vocabulary: GrammarVocabulary) -> None:

@@ -25,7 +25,9 @@ class ClosingOrder:
     structure: NDArray[np.int32]
     """Between values: closing brackets first, then the smallest JSON values, then separators, then short tokens."""
     quotes: NDArray[np.int32]
-    """In free text that a quote may end: quotes first, with as many brackets behind them as possible."""
+    """Inside a JSON string: quotes first, with as many brackets behind them as possible."""
+    quote: NDArray[np.int32]
+    """In other free text that a quote may end: the quote alone first."""
     text: NDArray[np.int32]
     """In other free text: line end, full stop, a short word."""
     white_space: NDArray[np.bool_]
@@ -39,6 +41,7 @@ class ClosingOrder:
         return ClosingOrder(
             _sorted(pieces, _structure_rank),
             _sorted(pieces, _quote_rank),
+            _sorted(pieces, lambda piece: (0, 0) if piece == b'"' else _text_rank(piece)),
             _sorted(pieces, _text_rank),
             np.array([bool(p) and not p.strip() for p in pieces], np.bool_),
             np.array([p[:1].isspace() for p in pieces], np.bool_),
@@ -102,7 +105,7 @@ def _walk(
     while len(path) < limit:
         tokens = matcher.compute_ff_tokens()
         if not tokens:
-            tokens, quoted = _candidates(matcher, closing_order, path, quoted and not json, 1)
+            tokens, quoted = _candidates(matcher, closing_order, path, quoted, 1, json)
         if not tokens or not matcher.consume_tokens(tokens):
             return None
         path += tokens
@@ -124,7 +127,7 @@ def _beam(raw: Any, closing_order: ClosingOrder, limit: int, json: bool) -> list
             forced = matcher.compute_ff_tokens()
             tokens: list[int] = []
             if not forced:
-                tokens, quoted = _candidates(matcher, closing_order, path, quoted and not json, _BRANCH)
+                tokens, quoted = _candidates(matcher, closing_order, path, quoted, _BRANCH, json)
             masks += 1
             grown = []
             for option in [forced] if forced else [[t] for t in tokens]:
@@ -142,7 +145,7 @@ def _beam(raw: Any, closing_order: ClosingOrder, limit: int, json: bool) -> list
 
 
 def _candidates(
-    matcher: Any, closing_order: ClosingOrder, path: list[int], quoted: bool, n: int
+    matcher: Any, closing_order: ClosingOrder, path: list[int], quoted: bool, n: int, json: bool
 ) -> tuple[list[int], bool]:
     """The best tokens here, and whether free text was met whose end a quote has been tried on."""
     packed = np.frombuffer(matcher.compute_bitmask(), np.uint8)
@@ -150,7 +153,8 @@ def _candidates(
         return [], False
     allowed = np.unpackbits(packed, count=len(closing_order.text), bitorder="little").view(np.bool_)
     free = int(np.count_nonzero(allowed)) > min(_FREE, len(allowed) // 4)
-    order = closing_order.structure if not free else closing_order.text if quoted else closing_order.quotes
+    in_text = closing_order.quotes if json else closing_order.text if quoted else closing_order.quote
+    order = in_text if free else closing_order.structure
     found: list[int] = []
     for start in range(0, len(order), _BLOCK):  # the best mostly stand in the first block
         block = order[start : start + _BLOCK]

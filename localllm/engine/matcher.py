@@ -267,7 +267,8 @@ class GrammarMatcher:
                     return rest
                 break
             at += len(piece)
-        for skipped in range(min(len(way), _MOST_SKIPPED) + 1):
+        most = min(len(way), _MOST_SKIPPED)  # of a text, the shortest part that still ends it is enough
+        for skipped in range(most + 1) if self._json else range(most, -1, -1):
             if self._leads_to_end([*tokens, *way[skipped:]]):
                 return way[skipped:]
         return None
