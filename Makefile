@@ -66,8 +66,9 @@ offload: build/rpc/installed  ## Test offloading through a software device: llam
 
 test-lowest: starter          ## The tests with the oldest dependencies that pyproject.toml allows
 	$(PYTHON) -m venv build/lowest
-	build/lowest/bin/python -m pip install --quiet $$($(PYTHON) bench/lowest.py)
 	build/lowest/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements-dev.txt
+	build/lowest/bin/python -m pip install --quiet $$($(PYTHON) bench/lowest.py)  # last: the tools pin newer ones
+	build/lowest/bin/python -m pip install --quiet --no-deps -e .
 	build/lowest/bin/python -m pytest
 
 pins:                        ## Renew the pinned versions (needs pip-tools)
