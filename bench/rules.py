@@ -5,7 +5,7 @@
 
 Columns: prompts of which every instruction is followed (strict score, as the reference decides), instructions followed,
 answers that were cut off, tokens and processor seconds per answer, the share of repeated 4-grams,
-and the mean log-likelihood per token under the free model.
+and the mean log-likelihood per token under the free model. Below: how much more is repeated with rules, pair by pair.
 """
 
 from __future__ import annotations
@@ -239,6 +239,12 @@ def report(rows: list[dict[str, Any]], kept: dict[int, dict[str, Any]], args: ar
         lifted[f"{'followed' if followed['free'] else 'broken'} -> {'followed' if followed['all'] else 'broken'}"] += 1
     result = table(rows, columns, totals, by_kind)
     result["max_tokens"] = args.max_tokens
+    print()
+    for mode in ("decode", "all"):
+        low, mean, high = result[f"repeated, free -> {mode}"] = more_of(
+            columns["free"].repeated, columns[mode].repeated
+        )
+        print(f"repeated, free -> {mode}: {mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f})")
     result["free -> all"] = dict(lifted)
     print(f"\nfree -> all: {dict(lifted)}\nnot enforced while decoding:")
     for text, count in unmet.most_common(30):
@@ -280,6 +286,13 @@ def repeated(text: str) -> float:
     words = text.lower().split()
     grams = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def more_of(before: list[float], after: list[float]) -> tuple[float, float, float]:
+    """The mean of the paired differences, between the ends of its 95 % interval (bootstrap over pairs, seeded)."""
+    rng, more = random.Random(0), [b - a for a, b in zip(before, after, strict=True)]
+    means = sorted(statistics.mean(rng.choices(more, k=len(more))) for _ in range(2000))
+    return means[50], statistics.mean(more), means[1949]
 
 
 # ---- agreement with IFBench's own verdicts --------------------------------------------------------------------------
