@@ -86,6 +86,21 @@ def test_what_a_grammar_of_the_user_repeats_is_left_alone() -> None:
     assert (text, reason) == (SENTENCE * 5, FinishReason.STOP)
 
 
+@pytest.mark.parametrize("rule", ["csv", "table", "yaml", "code_fence"])
+def test_tables_and_code_repeat_what_they_like(rule: str) -> None:
+    compiled = Rulebook.parse(f'[[rule]]\ntype="{rule}"\n[[rule]]\ntype="words"\nmin=40').compiled()
+    assert compiled.constraint is not None
+    assert not compiled.constraint.no_loops
+    assert not any(placed.keyword == "loops" for placed in compiled.report)
+
+
+def test_that_loops_are_refused_is_listed() -> None:
+    compiled = Rulebook.parse('[[rule]]\ntype="words"\nmin=40').compiled()
+    assert compiled.constraint is not None
+    assert compiled.constraint.no_loops
+    assert [placed.where for placed in compiled.report if placed.keyword == "loops"] == ["default"]
+
+
 def test_where_only_a_loop_is_legal_it_is_written() -> None:
     twice = SENTENCE.strip().replace(".", "[.]")
     text, reason = answer(ConstraintSpec("regex", f"(?i:{twice} {twice} {twice})", no_loops=True))

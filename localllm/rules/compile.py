@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 JSON_KINDS = {"json": {"any": {}, "object": {"type": "object"}, "array": {"type": "array"}}}
 _TEXT = "start: TEXT\nTEXT: "
+_REPEATING = {"csv", "table", "yaml", "code_fence"}
+"""Types of texts that repeat themselves for good reasons."""
 SLOW_TO_MASK = 1 << 14
 """Characters of one combined grammar."""
 _UNPADDED = Fragment(r"((\n[ \t\r]*){1,3}[^\n\r \t]|[^\n])*(\n[ \t\r]*){0,3}")
@@ -127,7 +129,7 @@ def compile_rules(rules: Sequence[Rule], after: str = "") -> Compiled:
             for r, _ in fragments
         ]
     elif fragments:
-        constraint, placed = _intersection(fragments)
+        constraint, placed = _intersection(fragments, no_loops=not any(rule.type in _REPEATING for rule in rules))
         report += placed
     if constraint is not None and after:
         constraint = replace(constraint, after=after)
@@ -192,7 +194,7 @@ def _fragments(rule: Rule) -> list[Fragment]:
 
 
 def _intersection(
-    fragments: Sequence[tuple[Rule, list[Fragment]]],
+    fragments: Sequence[tuple[Rule, list[Fragment]]], *, no_loops: bool
 ) -> tuple[ConstraintSpec | None, Iterator[Placement]]:
     kept: list[Fragment] = []
     rules: list[Rule] = []
@@ -215,12 +217,11 @@ def _intersection(
         bound = "a text has at most two blank lines in a row"
         placed.append(Placement(rules[0].id, rules[0].type, "default", bound, "blank lines"))
     most_words = min((f.most_words for f in kept if f.most_words), default=0)
-    bound = "as long as the text may not end, six words do not come again, nor four words a third time"
-    placed.append(Placement(rules[0].id, rules[0].type, "default", bound, "loops"))
-    return (
-        ConstraintSpec("lark", source, closers=closers_of(rules), most_words=most_words, no_loops=True),
-        iter(placed),
-    )
+    if no_loops:
+        bound = "as long as the text may not end, six words do not come again, nor four words a third time"
+        placed.append(Placement(rules[0].id, rules[0].type, "default", bound, "loops"))
+    spec = ConstraintSpec("lark", source, closers=closers_of(rules), most_words=most_words, no_loops=no_loops)
+    return spec, iter(placed)
 
 
 def lark_of(fragments: Sequence[Fragment]) -> str:
