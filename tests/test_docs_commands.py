@@ -267,3 +267,11 @@ def test_with_an_embedder_the_search_is_hybrid(docs: Run, folder: Path, monkeypa
     assert found["hits"]
     assert docs("reembed", "--json").json["embedded"] == 0
     assert docs("verify", "--json").json["ok"]
+
+
+def test_where_nobody_can_be_asked_nothing_is_removed_without_y(docs: Run, folder: Path) -> None:
+    docs("add", folder)
+    refused = docs("remove", folder)
+    assert refused.code == 2 and "needs -y" in refused.err
+    assert docs("list", "--json").json["documents"]
+    assert docs("remove", folder, "-y").code == 0

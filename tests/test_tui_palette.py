@@ -138,7 +138,7 @@ async def test_chats_of_another_application_are_imported_by_a_path(tmp_path: Pat
         await here.until(lambda: isinstance(here.app.screen, TextDialog), "the question for a path")
         here.app.screen.query_one(Input).value = str(tmp_path / "conversations.json")
         await here.pilot.press("enter")
-        await here.until(lambda: "1 chats with 2 messages were imported." in notes(here), "the import")
+        await here.until(lambda: "Imported 1 chat with 2 messages." in notes(here), "the import")
         await here.until(lambda: "Bread and butter" in here.text(), "the chat in the list")
         assert "\x1b" not in here.text() and "\x07" not in here.text()
         here.screen.prompt.put(f"/import {tmp_path / 'nothing.json'}")

@@ -12,6 +12,7 @@ import click
 
 from localllm.cli.complete import chat_names
 from localllm.cli.session import Session, common_options, confirm, print_json
+from localllm.counted import counted
 from localllm.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def list_(session: Session, /, search: str | None, limit: int | None, deleted: b
         return
     for chat in chats:
         when = datetime.fromtimestamp(chat.updated).strftime("%Y-%m-%d %H:%M")
-        _write(f"{chat.id:>5}  {when}  {chat.n_messages:>4} messages  {chat.title or 'Untitled'}")
+        _write(f"{chat.id:>5}  {when}  {counted(chat.n_messages, 'message'):>13}  {chat.title or 'Untitled'}")
     if not chats:
         session.say("There are no chats." if not search else f"No chat holds {search!r}.")
 
@@ -130,7 +131,7 @@ def export(
     text = between.join(FORMATS[kind](session.history, chat) for chat in found)
     if output is not None:
         _write_file(output, text)
-        session.say(f"{len(found)} chats written to {output}.")
+        session.say(f"{counted(len(found), 'chat')} written to {output}.")
     if as_json:
         print_json({"chats": len(found), "file": None if output is None else str(output), "text": text})
     elif output is None:
@@ -149,7 +150,7 @@ def import_(session: Session, /, path: Path, as_json: bool) -> None:
     if as_json:
         print_json({"chats": n_chats, "messages": n_messages})
     else:
-        click.echo(f"{n_chats} chats with {n_messages} messages imported.")
+        click.echo(f"{counted(n_chats, 'chat')} with {counted(n_messages, 'message')} imported.")
 
 
 @command.command()
@@ -177,7 +178,7 @@ def remove(session: Session, /, chats: tuple[str, ...], purge: bool, yes: bool, 
 
     found = [session.history.chat(name) for name in chats]
     if purge and not yes:
-        confirm(f"Remove {len(found)} chats for good?")
+        confirm(f"Remove {counted(len(found), 'chat')} for good?")
     for chat in found:
         if purge:
             purge_chat(session.history, session.paths, chat.id)
@@ -187,7 +188,7 @@ def remove(session: Session, /, chats: tuple[str, ...], purge: bool, yes: bool, 
         print_json({"removed": [chat.id for chat in found], "purged": purge})
     else:
         again = "" if purge else " `localllm chats restore NUMBER` brings one back."
-        session.say(f"{len(found)} chats removed.{again}")
+        session.say(f"{counted(len(found), 'chat')} removed.{again}")
 
 
 @command.command()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from localllm.cli.complete import library_names, model_names
-from localllm.cli.session import Session, common_options, one_line, print_json
+from localllm.cli.session import Session, common_options, confirm, one_line, print_json
+from localllm.counted import counted
 from localllm.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def list_(session: Session, /, skipped: bool, everything: bool, name: str, as_js
         return
     for d in documents:
         if d.status in ("ok", "partial"):
-            click.echo(f"{d.n_chunks:>6} chunks  {d.source}{f'  ({d.reason})' if d.reason else ''}")
+            click.echo(f"{counted(d.n_chunks, 'chunk'):>13}  {d.source}{f'  ({d.reason})' if d.reason else ''}")
         else:
             click.echo(f"{d.status:>13}  {d.source}  ({d.reason})")
     if not documents:
@@ -151,7 +152,7 @@ def remove(session: Session, /, paths: tuple[Path, ...], everything: bool, yes: 
                 raise InputError(f"The library {name!r} does not follow {path}.", "`localllm docs status` lists them.")
         what = f"the library {name!r}" if everything else ", ".join(str(p) for p in chosen)
         if not yes:
-            click.confirm(f"Remove {what} from the index? The files themselves stay.", abort=True, err=True)
+            confirm(f"Remove {what} from the index? The files themselves stay.")
         with lease.hold(library):
             n = sum(library.remove_root(found[path].id) for path in chosen)
             library.purge_vectors()
@@ -162,7 +163,7 @@ def remove(session: Session, /, paths: tuple[Path, ...], everything: bool, yes: 
     if as_json:
         print_json({"library": name, "removed": [str(p) for p in chosen], "documents": n})
     else:
-        session.say(f"Removed {what}: {n:,} {'file' if n == 1 else 'files'}.")
+        session.say(f"Removed {what}: {counted(n, 'file')}.")
 
 
 @command.command()
@@ -181,7 +182,7 @@ def verify(session: Session, /, name: str, as_json: bool) -> int:
         if faults:
             session.say(f"What is at fault is read again by `localllm docs sync -d {quote(name)}`.")
         if not faults:
-            click.echo(f"{name} is sound: {chunks:,} chunks checked in {time.monotonic() - started:.1f} s")
+            click.echo(f"{name} is sound: {counted(chunks, 'chunk')} checked in {time.monotonic() - started:.1f} s")
     return 1 if faults else 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localllm.cli.session import Session, one_line, print_json
+from localllm.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,7 @@ def _plain(found: AnswerScores) -> dict[str, Any]:
 
 
 def _say_report(session: Session, report: Report) -> None:
-    click.echo(f"{report.questions:,} questions, {report.mode} search")
+    click.echo(f"{counted(report.questions, 'question')}, {report.mode} search")
     click.echo(f"the right file first: {report.hit_at_1:.3f}, among {report.k} passages: {report.hit_at_k:.3f}")
     click.echo(f"nDCG@10: {report.ndcg_at_10:.3f}")
     _say_refusals(report.refusals)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localllm.cli.session import Session, print_json
+from localllm.counted import counted
 
 if TYPE_CHECKING:
     from localllm.engine.embedder_process import EmbedderProcess
@@ -50,20 +51,22 @@ def show_status(
             }
         )  # fmt: skip
         return
-    click.echo(f"{name}: {counts['ok'] + counts['partial']:,} documents, {chunks:,} chunks, {size / 1e6:,.1f} MB")
+    read = counted(counts["ok"] + counts["partial"], "document")
+    click.echo(f"{name}: {read}, {counted(chunks, 'chunk')}, {size / 1e6:,.1f} MB")
     click.echo(f"Search by keywords alone ({why})" if why else "Search by keywords and meaning")
     if newer and active:
         click.echo(f"Its vectors are by {active.name}; `localllm docs reembed` makes them anew by {newer}")
     if active and missing:
-        click.echo(f"{missing:,} chunks have no vector yet; the next sync makes them")
+        click.echo(f"{counted(missing, 'chunk has', 'chunks have')} no vector yet; the next sync makes them")
     for root in roots:
         click.echo(f"  {root.path}  ({_state(root)})")
     if not roots:
         click.echo(f"It follows no folder: `localllm docs add FOLDER -d {quote(name)}` adds one")
     left_out = counts["skipped"] + counts["error"] + counts["pending"]
     if left_out:
-        files = "1 file has" if left_out == 1 else f"{left_out:,} files have"
-        click.echo(f"{files} no text here: `localllm docs list --skipped` says why")
+        click.echo(
+            f"{counted(left_out, 'file has', 'files have')} no text here: `localllm docs list --skipped` says why"
+        )
     if pid:
         click.echo(f"Process {pid} is indexing now")
 

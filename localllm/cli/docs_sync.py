@@ -14,6 +14,7 @@ import click
 from localllm.cli.ask import stop_on_interrupt
 from localllm.cli.main import INTERRUPTED
 from localllm.cli.session import Session, print_json
+from localllm.counted import counted
 from localllm.rag.progress import Progress, RootOffline, Skipped, Summary, SyncEvent
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def run_reembed(session: Session, library: Library, embedder: EmbedderProcess, *
         print_json({"library": library.name, **asdict(summary)})
     else:
         if not summary.cancelled:
-            session.say(f"{summary.embedded:,} vectors made by {embedder.name}, {summary.seconds:,.1f} s.")
+            session.say(f"{counted(summary.embedded, 'vector')} made by {embedder.name}, {summary.seconds:,.1f} s.")
         for note in summary.notes:
             session.say(note)
     return INTERRUPTED if summary.cancelled else 0
@@ -128,7 +129,7 @@ def _report(
         if n
     ]  # fmt: skip
     if summary.embedded:
-        parts.append(f"{summary.embedded:,} {'vector' if summary.embedded == 1 else 'vectors'}")
+        parts.append(counted(summary.embedded, "vector"))
     if not parts:
         parts.append("nothing new" if library.count_chunks() else "no documents")
     session.say(f"{library.name}: {', '.join(parts)}, {summary.seconds:,.1f} s.")

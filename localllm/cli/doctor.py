@@ -14,6 +14,7 @@ import click
 from localllm import __version__
 from localllm.cli.main import FAILED
 from localllm.cli.session import Session, common_options, print_json
+from localllm.counted import counted
 from localllm.errors import LocalLLMError
 
 PACKAGES = ("llama-cpp-python", "numpy", "sqlite-utils", "textual", "llguidance", "jsonschema", "pypdfium2", "httpx")
@@ -208,7 +209,7 @@ def files(session: Session) -> list[Finding]:
         n = len(session.history.chats())
     except LocalLLMError as error:
         return [*found, Finding("history", "broken", error.message, error.hint)]
-    return [*found, Finding("history", "ok", f"{n} chats in {session.paths.history}", data={"chats": n})]
+    return [*found, Finding("history", "ok", f"{counted(n, 'chat')} in {session.paths.history}", data={"chats": n})]
 
 
 def models(session: Session) -> list[Finding]:

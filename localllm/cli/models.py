@@ -13,6 +13,7 @@ import click
 
 from localllm.cli.complete import any_model_names, known_model_names, model_names
 from localllm.cli.session import Session, common_options, confirm, print_json
+from localllm.counted import counted
 from localllm.errors import LocalLLMError, ModelError, ModelNotFound
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ def remove_command(session: Session, name: str | None, partials: bool, yes: bool
             shutil.rmtree(file) if file.is_dir() and not file.is_symlink() else file.unlink()
         except OSError as error:
             raise ModelError(f"{file} can't be removed: {error.strerror or error}.") from error
-    session.say(f"Removed {len(files)} {'file' if len(files) == 1 else 'files'}, {_size(size)}.")
+    session.say(f"Removed {counted(len(files), 'file')}, {_size(size)}.")
     if as_json:
         print_json({"removed": [str(f) for f in files], "size_bytes": size})
 

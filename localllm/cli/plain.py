@@ -109,7 +109,7 @@ class PlainChat(Commands):
             threading.Thread(target=self._load, name="localllm-loading", daemon=True).start()
         last = self.history.last_chat()
         if last is not None:
-            self.say(f"Your last chat is number {last.id}, {last.title or 'untitled'}. /open {last.id} goes on there.")
+            self.say(f"Your last chat is number {last.id} ({last.title or 'untitled'}); /open {last.id} goes on there.")
 
     def _load(self) -> None:
         with suppress(LocalLLMError):  # the first question meets it again, and says it

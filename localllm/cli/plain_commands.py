@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localllm.cli.reply import CONTROL
+from localllm.counted import counted
 from localllm.events import Role
 from localllm.history import Chat, ChatOptions, StoredMessage
 
@@ -102,7 +103,7 @@ class Commands:
         """List chats, the last used first."""
         found = self.history.chats(argument or None, limit=20)
         for chat in found:
-            self.say(f"{chat.id}. {chat.title or 'Untitled'}, {chat.n_messages} messages")
+            self.say(f"{chat.id}. {chat.title or 'Untitled'}, {counted(chat.n_messages, 'message')}")
         if not found:
             self.say(f"No chat holds {argument}." if argument else "There are no chats yet.")
 

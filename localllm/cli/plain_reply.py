@@ -6,6 +6,7 @@ import sys
 
 from localllm.cli.reply import CONTROL, remarks
 from localllm.cli.session import Session
+from localllm.counted import counted
 from localllm.events import Event, Finished, FinishReason, Loading, Prefilling, Repairing, Retrieved, Token, Violation
 
 LONGEST_WAIT = 40
@@ -42,7 +43,7 @@ class PlainReply:
             if event.done == 0 and event.total > 2048:
                 self._remark(f"Reading {event.total:,} tokens.")
         elif isinstance(event, Retrieved):
-            self._remark(f"{len(event.passages)} passages found in your documents.")
+            self._remark(f"{counted(len(event.passages), 'passage')} found in your documents.")
         elif isinstance(event, Token):
             self._take(event.text)
         elif isinstance(event, Violation):

@@ -13,6 +13,7 @@ import click
 
 from localllm.cli.answer_json import answer_json
 from localllm.cli.session import Session, print_json
+from localllm.counted import counted
 from localllm.events import (
     Event,
     Finished,
@@ -64,7 +65,7 @@ class Progress:
         elif isinstance(event, Prefilling) and event.total > 256:
             self.draw(f"Reading {event.done:,} of {event.total:,} tokens")
         elif isinstance(event, Retrieved):
-            self.draw(f"Found {len(event.passages)} passages")
+            self.draw(f"Found {counted(len(event.passages), 'passage')}")
         else:
             self.wipe()
 
@@ -148,7 +149,9 @@ def remarks(finished: Finished) -> list[str]:
         state = citation.state.value.replace("_", " ")
         lines.append(f"[{citation.n}] {citation.source}, {place_of(citation)}: {state}")
     if finished.unsupported:
-        lines.append(f"{len(finished.unsupported)} sentences are not supported by the passages.")
+        lines.append(
+            f"{counted(len(finished.unsupported), 'sentence is', 'sentences are')} not supported by the passages."
+        )
     for passage in finished.nearest:
         lines.append(f"nearest: {passage.source}, {place_of(passage)} (score {passage.score:.2f})")
     if finished.verdict:
@@ -178,7 +181,7 @@ def figures(finished: Finished) -> list[str]:
         use = finished.context
         lines.append(
             f"context    {stats.window_tokens:,} of {use.n_ctx:,} tokens"
-            f", {use.dropped_messages} messages left out, {use.passages} passages"
+            f", {counted(use.dropped_messages, 'message')} left out, {counted(use.passages, 'passage')}"
         )
     if stats.forgotten_tokens:
         lines.append(f"window     full: {stats.forgotten_tokens:,} tokens were forgotten to go on")

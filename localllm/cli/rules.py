@@ -13,6 +13,7 @@ import click
 from localllm.cli.answer_json import verdict_json
 from localllm.cli.complete import rule_names
 from localllm.cli.session import Session, common_options, print_json
+from localllm.counted import counted
 from localllm.errors import RuleSyntax
 
 if TYPE_CHECKING:
@@ -204,7 +205,8 @@ def list_(session: Session, /, types: bool, as_json: bool) -> None:
         return
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
-        click.echo(f"{row['name']:<{width}}  {row['rules']:>2} rules  {row.get('error') or row['description']}")
+        told = row.get("error") or row["description"]
+        click.echo(f"{row['name']:<{width}}  {counted(row['rules'], 'rule'):<8}  {told}")
 
 
 def _list_types(as_json: bool) -> None:

@@ -59,13 +59,13 @@ class Session:
 
 
 def confirm(question: str) -> None:
-    """Ask before something is removed for good; the command ends here where the answer is no.
+    """Ask before something is removed; the command ends here where the answer is no.
 
     Raises:
         UsageError: Nobody can be asked.
     """
     if not sys.stdin.isatty():
-        raise click.UsageError("Removing for good needs -y where nobody can be asked.")
+        raise click.UsageError("This asks first: it needs -y where nobody can be asked.")
     click.confirm(question, abort=True, err=True)
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from textual import on
 from textual.message import Message
 
+from localllm.counted import counted
 from localllm.errors import EngineDied, LocalLLMError
 from localllm.events import (
     ContextUse,
@@ -249,7 +250,7 @@ class Asking(ModelNews):
             case Prefilling(done=done, total=total) if total > 256:
                 self._say_in(view, f"reading {done:,} of {total:,} tokens")
             case Retrieved(passages=passages, seconds=seconds):
-                self._say_in(view, f"{len(passages)} passages found in {seconds:.2f} s")
+                self._say_in(view, f"{counted(len(passages), 'passage')} found in {seconds:.2f} s")
                 if shown:
                     self.set_class(bool(passages), "-has-sources")
                     await self.sources.fill(passages, ())

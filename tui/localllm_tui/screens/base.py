@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
+from localllm.counted import counted
 from localllm.errors import LocalLLMError
 from localllm.events import Role
 from localllm.history import ChatOptions, MessageState, StoredMessage
@@ -310,8 +311,7 @@ class ChatBase(Screen[None]):
     def behind(self, news: Transcript.Behind) -> None:
         """Say that there is more below."""
         line = self.query_one("#behind", Static)
-        plural = "s" if news.lines != 1 else ""
-        line.update(f"↓ {news.lines} new line{plural} below, End shows them")
+        line.update(f"↓ {counted(news.lines, 'new line')} below, End shows them")
         line.set_class(news.lines > 0, "-on")
 
     @on(Transcript.Earlier)

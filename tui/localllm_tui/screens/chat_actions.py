@@ -6,6 +6,7 @@ from pathlib import Path
 
 from textual import work
 
+from localllm.counted import counted
 from localllm.errors import LocalLLMError
 from localllm_tui import editor
 from localllm_tui.markdown.clean import clean_line
@@ -135,7 +136,7 @@ class ChatActions(MessageActions):
         except LocalLLMError as error:
             self.app.call_from_thread(self.say, str(error), "error")
             return
-        text = f"{n_chats:,} chats with {n_messages:,} messages were imported."
+        text = f"Imported {counted(n_chats, 'chat')} with {counted(n_messages, 'message')}."
         self.app.call_from_thread(self._imported, text)
 
     def _imported(self, text: str) -> None:

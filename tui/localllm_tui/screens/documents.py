@@ -18,6 +18,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from localllm.counted import counted
 from localllm.errors import LocalLLMError
 from localllm_tui.dropped import is_there, paths_in
 from localllm_tui.markdown.blocks import MUTED
@@ -139,7 +140,7 @@ class DocumentsScreen(ModalScreen[str | None]):
         faults = [d for d in documents if d.status in ("error", "skipped", "partial")]
         if not facts:
             facts = (
-                f"{len(read):,} files, {n_chunks:,} passages, {len(faults):,} with problems"
+                f"{counted(len(read), 'file')}, {counted(n_chunks, 'passage')}, {len(faults):,} with problems"
                 if roots
                 else "Nothing here yet. Press a and name a folder or a file, or drop one here."
             )
@@ -263,7 +264,7 @@ class DocumentsScreen(ModalScreen[str | None]):
         except LocalLLMError as error:
             self._say(str(error), "$error")
             return
-        self._say(f"{n:,} documents were dropped from the library.")
+        self._say(f"{counted(n, 'document was', 'documents were')} dropped from the library.")
         self.show()
 
     def action_faults(self) -> None:
@@ -353,7 +354,7 @@ def document_line(document: Document) -> Content:
     mark, style = _MARKS[document.status]
     line = Content.styled(f"  {mark} ", style) + Content(clean_line(document.relpath))
     if document.status in ("ok", "partial"):
-        line = line + Content.styled(f"  {document.n_chunks:,} passage{'s' if document.n_chunks != 1 else ''}", MUTED)
+        line = line + Content.styled(f"  {counted(document.n_chunks, 'passage')}", MUTED)
     if document.reason:
         line = line + Content.styled(f"  {clean_line(document.reason)}", style)
     return line

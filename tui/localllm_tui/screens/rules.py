@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from localllm.counted import counted
 from localllm.errors import LocalLLMError
 from localllm.events import RuleState, RuleVerdict, Verdict
 from localllm.settings import Paths
@@ -48,7 +49,7 @@ def rule_sets(paths: Paths) -> list[Entry]:
         except LocalLLMError as error:
             entries.append(Entry(name, name, "", error.message))
             continue
-        count = f"{len(rules.rules)} rule{'s' if len(rules.rules) != 1 else ''}"
+        count = counted(len(rules.rules), "rule")
         facts = f"{count}, your own" if name in own else count
         entries.append(Entry(name, rules.description or rules.name, facts))
     return entries

@@ -17,6 +17,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from localllm.assistant.thought import CLOSE, OPEN
+from localllm.counted import counted
 from localllm.events import FinishReason, Role
 from localllm.history import MessageState, StoredMessage
 from localllm_tui.markdown.blocks import EMPTY, MUTED, Code
@@ -221,7 +222,7 @@ class MessageView(Widget, can_focus=True):
         mark = "▾" if self.show_reasoning else "▸"
         seconds = self.message.stats.thinking_seconds if self.message.stats is not None else 0.0
         said = "Thinking" if self._reply.thinking else thought_for(seconds)
-        label = Content.styled(f"{mark} {said}, {len(thought.split()):,} words", MUTED)
+        label = Content.styled(f"{mark} {said}, {counted(len(thought.split()), 'word')}", MUTED)
         rows = [Row(label.stylize(Style.from_meta({"@click": "toggle_reasoning"})))]
         if self.show_reasoning:
             bar = Content.styled("▎ ", MUTED)

@@ -9,6 +9,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
+from localllm.counted import counted
 from localllm.engine.protocol import EngineInfo
 from localllm.events import Stats
 from localllm_tui.markdown.blocks import MUTED
@@ -89,7 +90,7 @@ def device_of(info: EngineInfo) -> str:
     """``CPU 2 threads``, or ``GPU 24/32 layers``."""
     if info.n_gpu_layers > 0:
         return f"GPU {info.n_gpu_layers}/{info.n_layer} layers"
-    return f"CPU {info.n_threads} thread{'s' if info.n_threads != 1 else ''}"
+    return f"CPU {counted(info.n_threads, 'thread')}"
 
 
 def line_of(status: Status, width: int) -> Content:
