@@ -38,13 +38,15 @@ class Tells(ByteBackend):
         return row
 
 
-def answer(rules: str, budget: int = 200, controller: Controller | None = None) -> tuple[str, FinishReason]:
+def answer(
+    rules: str, budget: int = 200, controller: Controller | None = None, story: bytes = STORY
+) -> tuple[str, FinishReason]:
     spec = Rulebook.parse(rules).compiled().constraint
     assert spec is not None
     matcher = compile_constraint(spec, VOCABULARY)
     sampler = TokenSampler(Sampling(temperature=0), N_VOCAB)
     job = Job([112], sampler, max_tokens=budget, matcher=matcher, controller=controller)
-    generation = Generation(Tells(), Slot(0), job)
+    generation = Generation(Tells(story), Slot(0), job)
     *_, done = generation
     assert isinstance(done, GenerationDone)
     return generation.text, done.reason
@@ -106,6 +108,20 @@ def test_an_answer_that_is_closed_by_its_budget_ends_before_a_word_it_could_not_
         body = text.removesuffix("Bye.").strip()
         assert f"{STORY.decode()} ".startswith(body)
         assert STORY.decode()[len(body)].isspace() or len(body) + 4 > budget - 8, (budget, text)
+
+
+def test_an_answer_that_is_closed_by_its_budget_ends_behind_a_sentence_if_one_ended_lately() -> None:
+    tale = (
+        b'"Once there was an old pump in the yard. Nobody had used it for a long time. One day a child came to try it. '
+    )
+    tale += (
+        b"The water was brown at first and then clear. Since then people came from far away. They came to drink of it. "
+    )
+    for budget in range(120, 180):
+        text, reason = answer('[[rule]]\ntype="startend:quotation"', budget, story=tale)
+        assert reason is FinishReason.STOP
+        assert text.endswith('."') and tale.startswith(text[:-1].encode()), (budget, text)
+        assert len(text) > budget - 50
 
 
 @pytest.mark.model

@@ -20,8 +20,8 @@ from localllm.engine.protocol import LONGEST_LIST, LONGEST_STRING, Matcher
 _TIGHT = 64
 """Tokens of room from which on every token is tried: one may open an object, and most objects end in fewer."""
 
-_LAST_SENTENCE = 24
-"""Text whose end is near ends behind a sentence, if one ends within this many tokens."""
+_LAST_SENTENCE = 48
+"""Text whose end is near ends behind a sentence, if one ends within this many tokens: two sentences of most kinds."""
 
 _LAST_WORDS = 15
 """Words of an average sentence: where fewer may follow, a text whose words are counted ends with the one that ended."""
@@ -54,6 +54,8 @@ class Reserve:
         """Tokens left beyond those of the way out, when it was last looked for."""
         self._rest: list[int] = []
         self._sentence_ended = False
+        self._spaced = False
+        """White space follows the last black character: a closing quote would hang in the air."""
         self.closing = False
         """The end was decided on; nothing but its tokens follow."""
         self.n_shortened = 0
@@ -76,7 +78,8 @@ class Reserve:
             return []
         room = self._room = left - len(way)
         self._tight = room <= _TIGHT
-        if way and (room <= 0 or (room <= _LAST_SENTENCE and self._sentence_ended and self._matcher.position is None)):
+        behind_sentence = self._sentence_ended and not self._spaced and self._matcher.position is None
+        if way and (room <= 0 or (room <= _LAST_SENTENCE and behind_sentence)):
             self.closing = True
             return way
         self._check = left - (1 if self._tight else max(1, (room - _TIGHT) // 3))
@@ -98,8 +101,11 @@ class Reserve:
                 self.closing = True
                 self._rest = way[1:]
                 return way[0] if way else None
-        if self._matcher.position is None and (text := self._piece(token)).strip():
-            self._sentence_ended = text.rstrip()[-1:] in (b".", b"!", b"?")
+        if self._matcher.position is None:
+            text = self._piece(token)
+            self._spaced = text[-1:].isspace()
+            if text.strip():
+                self._sentence_ended = text.rstrip()[-1:] in (b".", b"!", b"?")
         return token
 
     def _is_last_sentence(self, token: int) -> bool:
