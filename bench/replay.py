@@ -29,14 +29,16 @@ from bench.workloads import WORKLOADS, share_copied
 from localllm.engine.acceptance import Acceptance
 from localllm.engine.controller import Controller
 from localllm.engine.costs import CostTable, calibrate
+from localllm.engine.decode import MAX_DRAFT
 from localllm.engine.draft_ngram import NgramDrafter
 from localllm.engine.drafting import Drafter
 from localllm.engine.local import LocalEngine
-from localllm.engine.protocol import EngineSpec, TokenEvent
+from localllm.engine.protocol import EngineSpec, Sampling, TokenEvent
+from localllm.engine.sampling import TokenSampler
 from localllm.engine.speculate import SAMPLE
 from localllm.llama.context import Context
 from localllm.llama.model import Model
-from tests.speculation import CURVES, Machine, steps
+from tests.speculation import CURVES, Machine, no_draws, steps
 
 DRAFT_PRICE = 0.2
 """Of a drafted token in plain steps: the starter against 180 layers; against 60 it is a half."""
@@ -45,6 +47,7 @@ READ_SHARE = 0.4
 CONTROL = 17
 """The starter's first tokens are its control tokens."""
 Prediction = tuple[int, float]
+GREEDY = Sampling(temperature=0)
 
 
 @dataclass
@@ -55,7 +58,7 @@ class Answer:
     prompt: list[int]
     tokens: list[int]
     copied: float
-    drawn: bool = False
+    sampling: Sampling = GREEDY
     predictions: dict[str, list[Prediction]] = field(default_factory=dict)
 
 
@@ -75,6 +78,10 @@ class ReplayDrafter:
 
     def begin(self, prompt: Sequence[int]) -> None:
         self._read = 0
+
+    def read_ahead(self, prompt: Sequence[int], go_on: Callable[[], bool]) -> None:
+        self.machine.work(self.lag(prompt) * READ_SHARE * self.price)
+        self._read = len(prompt)
 
     def lag(self, context: Sequence[int]) -> int:
         return max(len(context) - self._read, 1)
@@ -116,8 +123,7 @@ def answer_all(n: int, target: Path) -> list[Answer]:
             request = workload.request(text, n, "none")
             prompt = engine._prompt_ids(request, [])
             tokens = [t for e in engine.stream(request) if isinstance(e, TokenEvent) for t in e.token_ids]
-            drawn = workload.temperature > 0
-            answers.append(Answer(workload.name, prompt, tokens, share_copied(prompt, tokens), drawn))
+            answers.append(Answer(workload.name, prompt, tokens, share_copied(prompt, tokens), request.sampling))
     engine.close()
     return answers
 
@@ -142,9 +148,14 @@ def predict(answers: Sequence[Answer], quality: str, path: Path) -> None:
         for i in range(0, first, 512):
             context.decode(0, text[i : min(i + 512, first)], i, 0)
         found: list[Prediction] = []
+        sampler = TokenSampler(answer.sampling, model.vocab.n_tokens)
+        draws = None if sampler.greedy else sampler.ahead(0)
         for i in range(first, len(text) - 1):  # one by one, as it drafts: a batch rounds otherwise
             context.decode(0, text[i : i + 1], i, 1)
             logits = context.logits(0)
+            if draws is not None:
+                found.append((draws.draw(logits), draws.chance))
+                continue
             best = int(logits.argmax())
             found.append((best, 1.0 / float(np.exp(logits - logits[best]).sum())))
         answer.predictions[quality] = found
@@ -165,7 +176,7 @@ class Setting:
 def set_up(curve: str, quality: str, sample: Answer, price: float) -> Setting:
     """Costs and agreement measured as a first start measures them."""
     machine = Machine(CURVES[curve], noise=0.03)
-    costs = CostTable(33)
+    costs = CostTable(MAX_DRAFT + 2)
     calibrate(costs, machine.step, machine.clock, seconds=60 * machine.plain_seconds)
     ngram, model = NgramDrafter(range(CONTROL)), ReplayDrafter(machine, price)
     drafters: list[Drafter] = [ngram]
@@ -204,8 +215,8 @@ def replay(setting: Setting, answer: Answer, quality: str, sums: Sums) -> None:
     setting.model.answer, setting.model.predictions = answer, answer.predictions.get(quality, [])
     text = [*answer.prompt, *answer.tokens]
     context = text[: len(answer.prompt) + 1]
-    controller.begin(answer.prompt, drawn=answer.drawn)
     started, lost, tokens = machine.now, ledger.net_loss, ledger.tokens
+    controller.begin(answer.prompt, draws=None if answer.sampling.temperature == 0 else no_draws)
     for length in steps(machine, controller, text, context):
         sums.lengths[length] += 1
     sums.speedups.append((len(answer.tokens) - 1) * machine.plain_seconds / (machine.now - started))

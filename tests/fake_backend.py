@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from localllm.engine.cache import Slot
 from localllm.engine.decode import Generation, Job
-from localllm.engine.drafting import Draft
+from localllm.engine.drafting import Draft, DrawsAhead
 from localllm.engine.protocol import Cancel, EngineEvent, GenerationDone, Sampling, TokenEvent
 from localllm.engine.sampling import TokenSampler
 from localllm.events import Speculation
@@ -123,7 +123,9 @@ class ScriptedController:
         self.steps: list[tuple[list[int], int, int, int]] = []
         self.prompts: list[list[int]] = []
 
-    def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = (), drawn: bool = False) -> None:
+    def begin(
+        self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = (), draws: DrawsAhead | None = None
+    ) -> None:
         self.prompts.append(list(prompt))
 
     def choose(self, context: Sequence[int], limit: int, legal: Callable[[Sequence[int]], int] | None = None) -> Draft:

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from localllm.engine.controller import Controller
 from localllm.engine.costs import CostTable, calibrate
+from localllm.engine.drafting import Draws, DrawsAhead
 from localllm.engine.ledger import Ledger
 from localllm.engine.lengths import best_plan
 
@@ -117,6 +118,11 @@ class ScriptedDrafter:
     def close(self) -> None: ...
 
 
+def no_draws(n: int) -> Draws:
+    """For drafters that don't draw: says only that the answer is drawn."""
+    raise AssertionError("nobody asked for draws")
+
+
 @dataclass
 class Outcome:
     seconds: float
@@ -132,7 +138,8 @@ class Outcome:
 def steps(machine: Machine, controller: Controller, truth: Sequence[int], context: list[int]) -> Iterator[int]:
     """Decode this text under a controller, behind `context`, which grows; yields the length of each step's draft."""
     while len(context) < len(truth):
-        draft = list(controller.choose(context, min(31, len(truth) - len(context) - 1)).tokens)
+        limit = min(controller.costs.max_batch - 2, len(truth) - len(context) - 1)
+        draft = list(controller.choose(context, limit).tokens)
         before = machine.now
         machine.step(1 + len(draft))
         emitted: list[int] = []
@@ -146,11 +153,15 @@ def steps(machine: Machine, controller: Controller, truth: Sequence[int], contex
 
 
 def decode(
-    machine: Machine, controller: Controller, truth: Sequence[int], n_prompt: int = 1, drawn: bool = False
+    machine: Machine,
+    controller: Controller,
+    truth: Sequence[int],
+    n_prompt: int = 1,
+    draws: DrawsAhead | None = None,
 ) -> float:
     """Decode this text behind its first `n_prompt` tokens under a controller; the seconds it took."""
     context = list(truth[: n_prompt + 1])
-    controller.begin(context[:-1], drawn=drawn)
+    controller.begin(context[:-1], draws=draws)
     started = machine.now
     for _ in steps(machine, controller, truth, context):
         pass

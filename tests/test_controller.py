@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -13,7 +13,7 @@ from localllm.engine.controller import Controller
 from localllm.engine.costs import CostTable, calibrate
 from localllm.engine.draft_ngram import NgramDrafter
 from localllm.engine.ledger import Ledger
-from tests.speculation import CURVES, Machine, ScriptedDrafter, best_fixed, cost, decode, simulate
+from tests.speculation import CURVES, Machine, ScriptedDrafter, best_fixed, cost, decode, no_draws, simulate, steps
 
 TEXT = list(range(0, 12_000, 2))
 CHANCES = (0.0, 0.3, 0.6, 0.8, 0.9, 0.97, 1.0)
@@ -77,7 +77,7 @@ def test_it_avoids_the_lengths_where_the_curve_has_a_wall() -> None:
     machine = Machine(CURVES["Q8_0, a wall at two"])
     lengths = simulate(machine, ScriptedDrafter(machine, TEXT[:3000], lambda _: 0.97, 0.02)).lengths
     short = [k for k in lengths[100:] if 0 < k < 6]
-    assert len(short) <= 0.02 * len(lengths), "a batch of 2 to 6 never pays on this curve, but for measuring it"
+    assert len(short) <= 0.01 * len(lengths), "a batch of 2 to 6 never pays on this curve, but for measuring it"
     assert max(lengths) >= 7
 
 
@@ -144,7 +144,7 @@ def test_what_was_learned_at_temperature_0_is_not_believed_of_answers_that_are_d
     source = controller._sources[0]
     greedy = source.acceptance.lately()
     assert greedy > 0.95
-    controller.begin(TEXT[:1], drawn=True)
+    controller.begin(TEXT[:1], draws=no_draws)
     assert 0.6 < source.acceptance.lately() < 0.85
     assert source.acceptance.at_best() > 0.9  # a good draft is tried all the same
     controller.begin(TEXT[:1])
@@ -191,6 +191,95 @@ def test_an_answer_has_to_copy_before_long_drafts_are_sent_for_it() -> None:
         decode(machine, controller, [*passage, *story], n_prompt=200)
     assert before < 0
     assert controller.ledger.net_loss - before <= 0.012 * (controller.ledger.tokens - tokens)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_an_answer_that_goes_on_from_a_long_match_is_sent_long_drafts_at_once(name: str) -> None:
+    """Six dozen equal tokens are no chance: drafts once began with three tokens, and grew with what they gained."""
+    machine = Machine(CURVES[name])
+    costs = CostTable(65)
+    calibrate(costs, machine.step, machine.clock, seconds=120 * machine.plain_seconds)
+    controller = Controller(costs, [NgramDrafter()], clock=machine.clock, ledger=Ledger(balance=64.0))
+    passage = [*range(1000, 1140)]
+    text = [*passage, *passage, *passage]
+    decode(machine, controller, text, n_prompt=360)  # the first plain steps, and how sure such matches are
+    context = text[:360]
+    controller.begin(context[:-1])
+    assert next(n for n in steps(machine, controller, text, context) if n) >= 20
+
+
+class Reading(ScriptedDrafter):
+    """A draft model that has to read a prompt before it drafts."""
+
+    n_read = 0
+
+    def begin(self, prompt: Sequence[int]) -> None:
+        self.n_read = 0
+
+    def lag(self, context: Sequence[int]) -> int:
+        return max(len(context) - self.n_read, 1)
+
+    def read_ahead(self, prompt: Sequence[int], go_on: Callable[[], bool]) -> None:
+        self.machine.work(0.02 * self.lag(prompt))
+        self.n_read = len(prompt)
+
+    def propose_while(self, context: Sequence[int], k: int, go_on: Callable[[Sequence[float]], bool]) -> list[int]:
+        self.machine.work(0.02 * (self.lag(context) - 1))
+        self.n_read = len(context)
+        return super().propose_while(context, k, go_on)
+
+
+def reading_controller(machine: Machine, truth: Sequence[int]) -> tuple[Controller, Reading]:
+    """N-grams and a draft model that is always right, its costs and its worth known."""
+    drafter = Reading(machine, truth, lambda _: 1.0, 0.2)
+    costs = CostTable(65)
+    calibrate(costs, machine.step, machine.clock, seconds=120 * machine.plain_seconds)
+    costs.observe_draft(drafter.name, 0.2 * machine.plain_seconds)
+    costs.observe_catch_up(drafter.name, 0.02 * machine.plain_seconds)
+    record = Acceptance()
+    for _ in range(60):
+        record.observe(1.0, True)
+    controller = Controller(
+        costs, [NgramDrafter(), drafter], clock=machine.clock, ledger=Ledger(balance=64.0),
+        acceptance={drafter.name: record},
+    )  # fmt: skip
+    return controller, drafter
+
+
+def test_a_draft_model_that_will_pay_reads_the_prompt_before_the_first_token() -> None:
+    machine = Machine(CURVES["Q4_0, repacked"])
+    controller, drafter = reading_controller(machine, TEXT[:400])
+    decode(machine, controller, TEXT[:400], n_prompt=300)
+    balance, room, before = controller.ledger.balance, controller.ledger.room, machine.now
+    controller.begin(TEXT[:300])
+    assert drafter.n_read == 300
+    assert machine.now - before == pytest.approx(0.02 * 300 * machine.plain_seconds, rel=0.01)
+    assert controller.ledger.balance < balance, "it is paid for"
+    assert controller.ledger.room >= min(room, controller.ledger.most), "but by what is invested"
+
+
+def test_no_draft_model_reads_the_prompt_of_an_answer_that_goes_on_from_a_long_match() -> None:
+    machine = Machine(CURVES["Q4_0, repacked"])
+    passage = [*range(1000, 1140)]
+    text = [*passage, *passage, *passage]
+    controller, drafter = reading_controller(machine, text)
+    decode(machine, controller, text, n_prompt=360)
+    controller.begin(text[:360])
+    assert drafter.n_read == 0
+
+
+def test_an_answer_is_not_doubted_for_what_went_wrong_in_the_last() -> None:
+    record = Acceptance()
+    for _ in range(200):
+        record.observe(0.9, True)
+    fresh = record.calibrated([0.9] * 30, wary=True)
+    for _ in range(4):
+        record.observe(0.9, False)
+    doubted = record.calibrated([0.9] * 30, wary=True)
+    assert doubted[0] < 0.8 * fresh[0]
+    assert doubted[29] > 0.9 * fresh[29], "thirty right tokens would have made up for it"
+    record.turn_the_page()
+    assert record.calibrated([0.9])[0] > 0.95 * fresh[0]
 
 
 def test_a_draft_that_a_rule_cuts_is_weighed_as_it_is_left() -> None:

@@ -72,6 +72,8 @@ def test_a_drafter_that_hardly_ever_fails_is_bound_by_the_balance_alone() -> Non
     assert not ledger.allows(8.0)
     assert ledger.allows(8.0, trusted=True)
     assert not ledger.allows(11.0, trusted=True)
+    assert Ledger(balance=64.0, allowance=4.0).allows(14.0, trusted=True)
+    assert not Ledger(balance=64.0, allowance=4.0).allows(15.0, trusted=True), "no single step may risk that"
 
 
 def test_no_play_of_gains_and_losses_loses_more_than_the_share_and_the_grant() -> None:

@@ -128,6 +128,31 @@ def test_every_draft_stands_in_the_text_behind_the_same_two_tokens(
             assert any(seen[i : i + 2] == end and seen[i + 2] == start[2] for i in range(len(context) - 2))
 
 
+def test_where_a_copied_text_ends_nothing_is_learned() -> None:
+    """Behind the end of a message stands a mark that is never drafted, so it can't have been wrong."""
+    mark, text, other = 9, [*range(100, 130)], [*range(200, 240)]
+    sure = []
+    for never in ([mark], []):
+        drafter = NgramDrafter(never=never)
+        context = [*text, mark, *other, mark]
+        drafter.begin(context)
+        drafter.propose([*context, *text, 500, *other[:30]], 4)
+        sure.append(drafter.confidence()[0])
+    assert sure[0] > sure[1]
+
+
+def test_a_match_of_six_dozen_tokens_is_surer_than_one_of_two_dozen() -> None:
+    text = [*range(100, 220)]
+    drafter = NgramDrafter()
+    confidences = []
+    for n in (24, 72):
+        drafter.close()
+        drafter.begin([*text, 7, *text[:n]])
+        drafter.propose([*text, 7, *text[:n]], 4)
+        confidences.append(drafter.confidence()[0])
+    assert confidences[0] < 0.97 < 0.985 <= confidences[1]
+
+
 def test_no_draft_runs_into_the_marks_between_messages() -> None:
     """What follows the last word of a question in the prompt is the end of the message, never a part of the answer."""
     end = 2

@@ -84,7 +84,7 @@ def test_the_calibration_is_stored_privately_and_used_again(engine: LocalEngine,
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     data = json.loads(file.read_text("utf-8"))
-    assert data["version"] == 2
+    assert data["version"] == 3
     assert float(data["costs"]["buckets"]["0"]["1"]) > 0
     assert not list(file.parent.glob("*.part"))
 

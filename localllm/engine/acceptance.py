@@ -16,6 +16,8 @@ _FADE = 0.993
 """What is left of a trial in the overall record after the next one."""
 _QUICK = 0.92
 """The same in the short record that notices when a text stops being easy."""
+_RECOVERY = 0.1
+"""How much of a setback each token makes good that was right after all."""
 _PRIOR = 2.0
 """Trials that the prior is worth."""
 
@@ -49,11 +51,12 @@ class Acceptance:
         at the first sign, otherwise two standard deviations are chance.
         """
         hits, trials, trust = self._hits, self._trials, self.trust
-        setback = self._setback(0.0 if wary else 2.0)
+        setback, recovery = self._setback(0.0 if wary else 2.0), _RECOVERY if wary else 0.0
         out: list[float] = []
         for c in confidences:
             g = bisect_right(EDGES, c)
             out.append(setback * (hits[g] + _PRIOR * trust * c) / (trials[g] + _PRIOR))
+            setback += recovery * (1.0 - setback)
         return out
 
     def _setback(self, deviations: float) -> float:
@@ -82,6 +85,10 @@ class Acceptance:
         """`lately`, two standard errors lower."""
         mean, n = self.lately(), self._weight + 1.0
         return mean - 2.0 * math.sqrt(mean * (1.0 - mean) / n) - 1.0 / n
+
+    def turn_the_page(self) -> None:
+        """Another text begins: how the last dozen trials went says nothing about it."""
+        self._expected = self._recent_hits = self._recent = 0.0
 
     def observe(self, confidence: float, hit: bool) -> None:
         """One trial."""

@@ -23,7 +23,7 @@ from localllm.engine.threads import processor_name
 from localllm.errors import SettingsError
 from localllm.settings import private_folder
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass

@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 
 from localllm.engine.acceptance import Acceptance
 from localllm.engine.costs import CostTable
-from localllm.engine.draft_source import AheadReader, DraftSource, Reader, StepwiseDrafter
-from localllm.engine.drafting import Draft, Drafter
+from localllm.engine.draft_source import AheadReader, DraftSource, DrawingDrafter, Reader, StepwiseDrafter
+from localllm.engine.drafting import Draft, Drafter, DrawsAhead
 from localllm.engine.ledger import Ledger
 from localllm.engine.lengths import (
     best_length,
@@ -56,6 +56,12 @@ _STAKE, _LEAST_STAKE = 7, 4.0
 """An answer may stake twice what a rejected batch of so many tokens loses, so many plain steps at least."""
 _TRUSTED = 0.85
 """A draft model that is right at least so often needs no allowance: its drafts don't fail as a whole."""
+_LONGEST_OF_A_MODEL = 31
+"""Tokens: a longer draft of a model gains little, as each token has its price, and loses much."""
+_SURE_MATCH = 0.9
+"""A certain match is trusted as far as the record of such matches, and this answer so far, say the same."""
+_MODEL, _COUNTED = 0.9, 0.98
+"""What is believed of a confidence at first: of a model's own, and of one that was counted."""
 _PROSPECT = 48
 """Tokens that an answer is trusted to go on for, beside as many as it has."""
 _SURE = 1.5
@@ -98,7 +104,7 @@ class Controller:
         self._sources = [
             DraftSource(
                 d,
-                self.acceptance.setdefault(d.name, Acceptance()),
+                self.acceptance.setdefault(d.name, Acceptance(_MODEL if isinstance(d, StepwiseDrafter) else _COUNTED)),
                 d if isinstance(d, StepwiseDrafter) else None,
                 d if isinstance(d, Reader) else None,
                 self.acceptance.setdefault(f"{d.name} (drawn)", Acceptance()),
@@ -128,13 +134,15 @@ class Controller:
 
     # ---- one answer ----------------------------------------------------------------------------------------------
 
-    def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = (), drawn: bool = False) -> None:
+    def begin(
+        self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = (), draws: DrawsAhead | None = None
+    ) -> None:
         """A new answer starts behind `prompt`.
 
         Args:
             prompt: Its token ids.
             corpus: Token ids of texts that it may copy from.
-            drawn: Its tokens are drawn, not the likeliest ones: they are harder to guess.
+            draws: Those of its tokens, where not the likeliest ones are taken: they are harder to guess.
         """
         if self._emitted:
             self._usual += 0.2 * (self._emitted - self._usual)
@@ -146,10 +154,13 @@ class Controller:
             row = self.costs.row(len(prompt))
             self.ledger.begin(max(2.0 * (row[min(_STAKE, self.costs.max_batch)] / row[1] - 1.0), _LEAST_STAKE))
         for source in self._sources:
-            source.begin(drawn)
+            source.begin(draws is not None)
+            if isinstance(source.drafter, DrawingDrafter):
+                source.drafter.draw_with(draws)
             if source.reader is not None:
                 source.reader.read(corpus)
             source.drafter.begin(prompt)
+        self._read_prompt(prompt)
 
     def read_ahead(self, prompt: Sequence[int], go_on: Callable[[], bool]) -> None:
         """Between two answers: let drafters that may pay read what the next prompt begins with, at nobody's cost.
@@ -278,7 +289,8 @@ class Controller:
                 source.promised = expected_accepted(chances)
                 chances[0] *= source.kept_promises()
                 # Only what the ledger could bear: a longer draft cut short may be of the very length that never pays.
-                k, rate = best_length(chances[: self._most_allowed(len(chances), row)], row)
+                bearable = self._most_allowed(len(chances), row, trusted=source.certain and chances[0] > _SURE_MATCH)
+                k, rate = best_length(chances[:bearable], row)
                 if legal is not None and rate > _WARY_MARGIN * to_beat and (n := legal(source.proposal[:k])) < k:
                     k, rate = best_length(chances[:n], row)
                 if rate > _WARY_MARGIN * to_beat:
@@ -286,7 +298,8 @@ class Controller:
                     chosen = i, source.proposal[:k]
         for i, source in enumerate(self._sources):
             if source.stepwise is not None:
-                tokens = self._draft_stepwise(source, source.stepwise, context, limit, row, to_beat, legal)
+                most = min(limit, _LONGEST_OF_A_MODEL)
+                tokens = self._draft_stepwise(source, source.stepwise, context, most, row, to_beat, legal)
                 if tokens is not None:
                     chosen = (i, tokens) if tokens else chosen
         return chosen
@@ -303,32 +316,18 @@ class Controller:
     ) -> list[int] | None:
         """Let a drafter that takes time draft, where that promises more than `to_beat` tokens per second."""
         name, acceptance = drafter.name, source.acceptance
-        per_token = self.costs.draft(name) or _GUESS * row[1]
         behind = drafter.lag(context)
-        reading = max(behind - 1, 0) * (self.costs.catch_up(name) or per_token / 2)
-
-        at_worst = acceptance.at_worst()
-        trusted = at_worst > _TRUSTED or best_plan(at_worst, row, limit, per_token)[1] * row[1] > 1.0
+        per_token, reading, trusted = self._price(source, behind, row, limit)
         # Only lengths that the ledger could bear are planned with: a short draft that leads nowhere is money burnt.
         bearable = self._most_allowed(limit, row, per_token, 0.0, reading, trusted)
-
-        def plan(chance: float) -> tuple[int, float]:
-            """The best length, and the seconds that drafting promises to save."""
-            if not bearable:
-                return 0, 0.0
-            k, rate = best_plan(chance, row, bearable, per_token)
-            step = (row[k + 1] + k * per_token) * (rate / to_beat - 1.0)
-            rest = self._ahead() * (self._pace * row[1] - 1.0 / rate)
-            return k, min(step, max(step, rest) - _SURE * reading)
-
         chance = acceptance.lately()
-        k, saving = plan(chance)
+        k, saving = self._plan(chance, row, bearable, per_token, reading, to_beat)
         probe = saving <= 0
         if probe:
             if source.wait > 0:
                 return None
             at_best = acceptance.at_best()
-            k, saving = plan(at_best)
+            k, saving = self._plan(at_best, row, bearable, per_token, reading, to_beat)
             if saving > _HOPE * row[1] and self.ledger.allows((row[k + 1] + k * per_token + reading) / row[1] - 1.0):
                 # Few trials, and it may well be worth it: try in earnest, at the expense of the allowance.
                 chance, probe = at_best, False
@@ -374,6 +373,55 @@ class Controller:
         if probe and k and 1.0 + expected_accepted(chances)[k - 1] <= to_beat * row[k + 1]:
             k = 0
         return source.proposal[:k] if k or not probe else None
+
+    def _read_prompt(self, prompt: Sequence[int]) -> None:
+        """A draft model that will pay reads the prompt as the target just did, not between the first two tokens.
+
+        Not where a match too long for chance ends here: the answer goes on with a copy, which costs no reading.
+        """
+        n = len(prompt)
+        if not self.costs.known or self.costs.plain_steps_seen(n) < _FIRST_PLAIN or self._max_draft < 1:
+            return
+        row, limit = self.costs.row(n), self._max_draft
+        for source in self._sources:
+            drafter = source.stepwise
+            if drafter is None:
+                source.ask(prompt, limit)
+                certain, source.proposal = source.certain, []
+                if certain:
+                    return
+            elif isinstance(drafter, AheadReader) and (behind := drafter.lag(prompt)) > 1:
+                limit = min(limit, _LONGEST_OF_A_MODEL)
+                per_token, reading, trusted = self._price(source, behind, row, limit)
+                bearable = self._most_allowed(limit, row, per_token, 0.0, reading, trusted)
+                to_beat = _MARGIN * _WARY_MARGIN / row[1]
+                if self._plan(source.acceptance.lately(), row, bearable, per_token, reading, to_beat)[1] > 0:
+                    started = self._clock()
+                    drafter.read_ahead(prompt, lambda: True)
+                    took = self._clock() - started
+                    self.costs.observe_catch_up(drafter.name, took / behind)
+                    self.ledger.settle(0, 0.0, took / row[1], invested=took / row[1])
+                    self._spent += took
+
+    def _price(self, source: DraftSource, behind: int, row: list[float], limit: int) -> tuple[float, float, bool]:
+        """Seconds of each token that it drafts, seconds to read what it missed, and whether it is trusted."""
+        name = source.drafter.name
+        per_token = self.costs.draft(name) or _GUESS * row[1]
+        reading = max(behind - 1, 0) * (self.costs.catch_up(name) or per_token / 2)
+        at_worst = source.acceptance.at_worst()
+        trusted = at_worst > _TRUSTED or best_plan(at_worst, row, limit, per_token)[1] * row[1] > 1.0
+        return per_token, reading, trusted
+
+    def _plan(
+        self, chance: float, row: list[float], bearable: int, per_token: float, reading: float, to_beat: float
+    ) -> tuple[int, float]:
+        """The best length, and the seconds that drafting promises to save, reading paid."""
+        if not bearable:
+            return 0, 0.0
+        k, rate = best_plan(chance, row, bearable, per_token)
+        step = (row[k + 1] + k * per_token) * (rate / to_beat - 1.0)
+        rest = self._ahead() * (min(self._pace * row[1], 1.0 / to_beat) - 1.0 / rate)
+        return k, min(step, max(step, rest) - _SURE * reading)
 
     def _ahead(self) -> float:
         """Tokens that are still to come, as far as is known: an answer may end any time."""

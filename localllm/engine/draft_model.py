@@ -1,4 +1,8 @@
-"""ModelDrafter: a second, small model drafts, greedily, one token after the other.
+"""ModelDrafter: a second, small model drafts, one token after the other.
+
+At temperature 0 it takes the likeliest. Above, it draws with the very random numbers that the target will draw with:
+the nearer the two models are, the oftener both draw the same, whether that was likely or not. The target's text stays
+that of its own draws.
 
 Its KV state is kept for accepted tokens, so no token is evaluated twice, and it lags behind while nothing is drafted:
 what it missed is read in one batch when drafting pays again. The two vocabularies may differ: tokens are translated by
@@ -12,6 +16,8 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from localllm.engine.drafting import Draws, DrawsAhead
 
 
 class DraftContext(Protocol):
@@ -102,6 +108,11 @@ class ModelDrafter:
         self._ahead: list[int] = []  # the last draft, all but its last token held
         self._ahead_at = 0  # its place in the answer
         self._confidences: list[float] = []
+        self._draws: DrawsAhead | None = None
+
+    def draw_with(self, draws: DrawsAhead | None) -> None:
+        """Draw as the target will; None takes the likeliest tokens."""
+        self._draws = draws
 
     def begin(self, prompt: Sequence[int]) -> None:
         """A new answer; what the state shares with its prompt stays."""
@@ -147,16 +158,19 @@ class ModelDrafter:
             self._cut(min(self._agreed, len(context) - 1))
             pending = list(context[len(self._held) :])
         self._ahead, self._ahead_at, self._confidences = draft, len(context), confidences
+        draws = self._draws(len(draft)) if self._draws is not None else None
         while len(draft) < k and not (draft and (draft[-1] in self._eog or not go_on(confidences))):
             if not self._read(pending):
                 break
-            token, confidence = self._best()
+            token, confidence = self._guess(draws)
             self.evaluated += 1
             if token < 0:
                 break
             draft.append(token)
             confidences.append(confidence)
             pending = [token]
+        if draws is not None:
+            draws.close()
         return draft[:k]
 
     def confidence(self) -> Sequence[float]:
@@ -219,9 +233,12 @@ class ModelDrafter:
         self._ends += ends
         return True
 
-    def _best(self) -> tuple[int, float]:
-        """The likeliest token, as the target's id, and its probability."""
+    def _guess(self, draws: Draws | None) -> tuple[int, float]:
+        """The token drawn, or the likeliest, as the target's id, and its probability."""
         logits = self._context.logits(0)
+        if draws is not None:
+            token = draws.draw(logits)
+            return self._translation.to_target(token), draws.chance
         best = int(logits.argmax())
         confidence = 1.0 / float(np.exp(logits - logits[best]).sum())
         return self._translation.to_target(best), confidence

@@ -8,6 +8,7 @@ the text is. (See also the n-gram types of llama.cpp, and SuffixDecoding, arXiv 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 
 ORDERS = (12, 6, 4, 3, 2)
@@ -19,13 +20,13 @@ _MOST_EARLIER = 4096
 """Tokens of earlier answers that are kept."""
 _MOST_CORPUS = 16384
 """Tokens of passages that are indexed."""
-_LONGEST_MATCH = 32
+_LONGEST_MATCH = 96
 """Matches are counted up to this length; longer ones are no surer."""
 _WINDOW = 48.0
 """Trials that a class remembers; older ones fade."""
 _UNLIMITED = 1 << 60
-_CLASSES = (2, 3, 4, 5, 6, 8, 12, 16, 24)
-"""Upper bounds of the classes of match length, the last open."""
+_CLASSES = (2, 3, 4, 5, 6, 8, 12, 16, 32, 64)
+"""Upper bounds of the classes of match length; one more is open."""
 
 
 class NgramDrafter:
@@ -58,8 +59,8 @@ class NgramDrafter:
         self._matched = 0
         self._confidences: list[float] = []
         # [kind of text][class of match length]; priors rise with the length of the match
-        self._hits = [[_prior(i) * 2.0 for i in range(len(_CLASSES))] for _ in range(3)]
-        self._trials = [[2.0] * len(_CLASSES) for _ in range(3)]
+        self._hits = [[_prior(i) * 2.0 for i in range(len(_CLASSES) + 1)] for _ in range(3)]
+        self._trials = [[2.0] * (len(_CLASSES) + 1) for _ in range(3)]
 
     def read(self, corpus: Sequence[Sequence[int]]) -> None:
         """Texts that the next answer may copy from; they replace those of the answer before."""
@@ -137,7 +138,7 @@ class NgramDrafter:
         follows = False
         if at >= 0:
             follows = text[at] == token
-            if len(text) >= self._main + self._prompt_length:
+            if len(text) >= self._main + self._prompt_length and text[at] not in self._never:
                 self._learn(self._kind(at), _class(self._matched), follows)
         text.append(token)
         if token == _BARRIER:
@@ -193,11 +194,8 @@ class NgramDrafter:
 
 
 def _class(length: int) -> int:
-    for i, bound in enumerate(_CLASSES):
-        if length <= bound:
-            return i
-    return len(_CLASSES) - 1
+    return bisect_left(_CLASSES, length)
 
 
 def _prior(i: int) -> float:
-    return (0.3, 0.45, 0.6, 0.7, 0.75, 0.85, 0.92, 0.95, 0.97)[i]
+    return (0.3, 0.45, 0.6, 0.7, 0.75, 0.85, 0.9, 0.93, 0.95, 0.97, 0.99)[i]

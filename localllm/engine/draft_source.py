@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from localllm.engine.acceptance import Acceptance
-from localllm.engine.drafting import Drafter
+from localllm.engine.drafting import Drafter, DrawsAhead
 
 _FIRST_PROBE, _LAST_PROBE = 32, 4096
 """Tokens between probes, at least and at most."""
@@ -15,6 +15,8 @@ _FORGIVE = 0.99
 """Per token: how fast broken promises are forgotten."""
 _DOUBT = 0.67
 """What a match in an answer that has not copied yet is worth of one in an average answer."""
+_CERTAIN, _LITTLE_DOUBT = 0.985, 0.97
+"""Matches of this confidence are dozens of tokens long, which is no chance: such are hardly doubted."""
 _PATIENCE = 1.2
 """Tokens that should have been right before that doubt weighs as much as what was seen."""
 _FADE = 0.97
@@ -36,6 +38,15 @@ class StepwiseDrafter(Drafter, Protocol):
 
     def propose_while(self, context: Sequence[int], k: int, go_on: Callable[[Sequence[float]], bool]) -> list[int]:
         """At most `k` tokens, as long as `go_on` (given the confidences so far) says so; it always drafts one."""
+        ...
+
+
+@runtime_checkable
+class DrawingDrafter(Protocol):
+    """A drafter that can draw as the target does, so that both agree also where the likeliest is not drawn."""
+
+    def draw_with(self, draws: DrawsAhead | None) -> None:
+        """Draw the drafts of the answer that begins like this; None takes the likeliest tokens."""
         ...
 
 
@@ -92,9 +103,15 @@ class DraftSource:
         if drawn and not self.drawn.trials:
             self.drawn.start_from(self.greedy)
         self.acceptance = self.drawn if drawn else self.greedy
+        self.acceptance.turn_the_page()
         self.drafted = 0
         self.proposal, self.confidences = [], []
         self.expected = self.followed = 0.0
+
+    @property
+    def certain(self) -> bool:
+        """The proposal goes on from a match too long for chance."""
+        return bool(self.confidences) and self.confidences[0] >= _CERTAIN
 
     def kept_promises(self) -> float:
         """At most 1: whole drafts tell what single tokens don't, that a text no longer follows its sources.
@@ -103,7 +120,8 @@ class DraftSource:
         as one that doesn't until a few matches, which cost nothing to watch, were right.
         """
         kept = (self.kept + 4.0) / (self.hoped + 4.0)
-        return min(kept, (self.followed + _DOUBT * _PATIENCE) / (self.expected + _PATIENCE), 1.0)
+        doubt = _LITTLE_DOUBT if self.certain else _DOUBT
+        return min(kept, (self.followed + doubt * _PATIENCE) / (self.expected + _PATIENCE), 1.0)
 
     def note_sent(self, drafted: int, accepted: int) -> None:
         """A draft was sent to the target."""

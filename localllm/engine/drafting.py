@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from localllm.events import Speculation
 
 
@@ -38,6 +41,27 @@ class Drafter(Protocol):
         ...
 
 
+class Draws(Protocol):
+    """The target's own draws of tokens to come, made before: its settings, and the random numbers that it will use."""
+
+    def draw(self, logits: NDArray[np.float32]) -> int:
+        """The next draw, from these logits, which stay as they are."""
+        ...
+
+    @property
+    def chance(self) -> float:
+        """The probability that the last draw had of its outcome, 0 to 1."""
+        ...
+
+    def close(self) -> None:
+        """Free them."""
+        ...
+
+
+DrawsAhead = Callable[[int], Draws]
+"""The draws of the tokens behind the next n."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """Tokens to be verified in one step of the decode loop."""
@@ -54,10 +78,12 @@ class Controller(Protocol):
     `observe` after it. `engine.speculate.make_controller` makes the real one.
     """
 
-    def begin(self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = (), drawn: bool = False) -> None:
+    def begin(
+        self, prompt: Sequence[int], corpus: Sequence[Sequence[int]] = (), draws: DrawsAhead | None = None
+    ) -> None:
         """A new answer starts behind this prompt; `corpus` holds token ids of texts that it may copy from.
 
-        `drawn` says that its tokens are drawn, above temperature 0.
+        `draws` are those of its tokens, to be asked in `choose`; None where the likeliest ones are taken.
         """
         ...
 

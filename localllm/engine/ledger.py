@@ -30,6 +30,8 @@ class Ledger:
     """The balance of a new ledger, once per machine and model."""
     cap: float = 64.0
     """The balance never exceeds this."""
+    boldest: float = 14.0
+    """What a step may risk at most that no allowance covers: about a batch of 64 on two cores."""
     balance: float = math.nan
     """Not a number means: the grant."""
     allowance: float = math.inf
@@ -71,9 +73,10 @@ class Ledger:
         Args:
             risk: What it would lose.
             investment: What it takes beside, once, for the good of later steps; the allowance is not for that.
-            trusted: Total failure is unheard of: the balance alone has to bear it.
+            trusted: Total failure is unheard of: up to `boldest` the balance alone has to bear it.
         """
-        return 2.0 * (risk + investment) <= self.balance and (trusted or 2.0 * risk <= self.room)
+        bold = trusted and risk <= self.boldest
+        return 2.0 * (risk + investment) <= self.balance and (bold or 2.0 * risk <= self.room)
 
     def settle(self, tokens: int, worth: float, spent: float, invested: float = 0.0) -> None:
         """A step is over.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from localllm.engine.drafting import Draws
 from localllm.engine.protocol import Sampling
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class TokenSampler:
     def choose_again(self, logits: NDArray[np.float32]) -> int:
         """Choose from logits that went through `choose` before, after some were set to minus infinity."""
         return int(logits.argmax()) if self._chain is None else self._chain.draw(logits)
+
+    def ahead(self, n: int) -> Draws:
+        """The draws of the tokens behind the next `n`, for guessing them; not where it is greedy."""
+        assert self._chain is not None
+        return self._chain.ahead(n)
 
     def accept(self, token: int) -> None:
         """The token was emitted."""

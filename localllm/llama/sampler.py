@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from localllm.llama._api import C, quick
 
 _ROWS = 32
 """Tokens per column of the search for the likeliest."""
+_CERTAIN = np.zeros(1, np.float32)
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 
 
@@ -41,18 +43,34 @@ class Chain:
         self._add(C.llama_sampler_init_temp(temperature))
         self._add(C.llama_sampler_init_dist(seed & 0xFFFFFFFF))
         self._top_k = top_k
+        self._array = C.llama_token_data_array()
+        self._reference = ctypes.byref(self._array)
+        self._make_room(n_vocab)
+
+    def _make_room(self, n_vocab: int) -> None:
         self._above = np.empty(n_vocab, np.bool_)
         self._ids = np.arange(n_vocab, dtype=np.int32)
         self._candidates = np.zeros(n_vocab, _CANDIDATE)
-        self._array = C.llama_token_data_array()
         self._pointer = ctypes.cast(self._candidates.ctypes.data, C.llama_token_data_p)
-        self._reference = ctypes.byref(self._array)
+
+    def ahead(self, n: int) -> Chain:
+        """A chain that draws with the random numbers of this one's draws behind its next `n`; this one stays as it is.
+
+        Both work in the same memory, so one draw has to be over before the next. The copy is to be closed as well.
+        """
+        other = copy(self)
+        other._chain = C.llama_sampler_clone(self._chain)
+        for _ in range(n):  # every draw takes one number, however few the candidates
+            other.draw(_CERTAIN)
+        return other
 
     def _add(self, sampler: object) -> None:
         C.llama_sampler_chain_add(self._chain, sampler)
 
     def draw(self, logits: NDArray[np.float32]) -> int:
         """A token id drawn from these logits, shape (n_vocab,), which stay as they are."""
+        if len(logits) > len(self._ids):  # those of a draft model, whose vocabulary may be larger
+            self._make_room(len(logits))
         ids = self._shortlist(logits) if self._top_k else None
         if ids is None:
             n = len(logits)
@@ -71,6 +89,11 @@ class Chain:
         array.sorted = False
         quick.sampler_apply(self._chain, self._reference)
         return int(array.data[array.selected].id)
+
+    @property
+    def chance(self) -> float:
+        """The probability that the last draw had of its outcome, after all samplers, 0 to 1."""
+        return float(self._array.data[self._array.selected].p)
 
     def _shortlist(self, logits: NDArray[np.float32]) -> NDArray[np.intp] | None:
         """Ids of the k likeliest tokens and few others, or None where that would be most of the vocabulary.
