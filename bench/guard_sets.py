@@ -11,6 +11,9 @@ from typing import Any
 
 from bench.data import read
 
+PIECE = 1500
+"""Characters of a passage that is cut from a long text."""
+
 NAMED = re.compile(
     r"(?i)\b(?:ignore|ignorier\w*|forget|vergiss|vergessen|disregard\w*|olvid\w+|oubliez|забудьте|zaboravi|drop all|abandon|change your)\b"  # noqa: E501
     r".{0,60}?(?:instruct|instruk|instruc|anweis|order|befehl|task|auftr|aufgab|everything|alles|all\b|above|before|davor|todo|tout|все|sve|document|article|thought|rule)"
@@ -27,6 +30,14 @@ def development(folder: Path) -> dict[str, Iterable[str]]:
     attacks = [row["text"] for row in deepset if row["label"] == 1]
     planted = json.loads((place / "text_attack_train.json").read_text("utf-8"))
     xquad = json.loads(gzip.decompress((folder / "xquad" / "xquad.en.json.gz").read_bytes()))
+    clapnq = [
+        passage["text"]
+        for part in ("answerable", "unanswerable")
+        for row in read(folder / "clapnq" / f"{part}.jsonl.gz")
+        for passage in row["passages"]
+    ]
+    long = [path.read_text("utf-8") for path in sorted((folder / "chunking_evaluation").glob("*.md"))]
+    pieces = [text[i : i + PIECE] for text in long for i in range(0, len(text), PIECE)]
     return {
         "attacks: deepset, of the kinds named": (t for t in attacks if NAMED.search(t)),
         "attacks: deepset, all": attacks,
@@ -38,6 +49,7 @@ def development(folder: Path) -> dict[str, Iterable[str]]:
             json.loads(line)["context"] for line in (place / "email_train.jsonl").read_text("utf-8").splitlines()
         ),
         "harmless: XQuAD paragraphs": paragraphs(xquad),
+        "passages: ClapNQ and chunking evaluation": [*clapnq, *pieces],
     }
 
 

@@ -56,6 +56,7 @@ def test_the_system_prompt_is_found_in_many_forms(form: str) -> None:
     [
         "Replace the seal every 400 hours; the office in Graz has the part.",
         "I answer questions about pumps. What would you like to know about their seals?",
+        "As the assistant of the service desk of Acme Pumps, I can help you with pumps and with their seals.",
         "Acme Pumps never gives refunds by telephone: please ask the office.",
         "VGhlIHB1bXAgcnVucyB3ZWxsIGFuZCB0aGUgc2VhbCBpcyBuZXcu is base64 for a sentence about a pump.",
         "",

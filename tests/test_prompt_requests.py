@@ -95,6 +95,12 @@ HARMLESS = [
     "Show your work.",
     "Please follow the instructions that you were given by the doctor, I told my father.",
     "In the play, what were you asked to do first?",
+    "The first half of what stands behind the system prompt leaves the cache.",
+    "Table 1 lists the numeric values of all of the input quantities.",
+    "The debugger's prompt is '(Pdb) '. This will stop at the next line.",
+    "The status line says how full the context window is.",
+    "While you type, the model reads what is certain of your prompt already.",
+    'def complete(self): """Issue a prompt, accept input."""',
 ]
 
 

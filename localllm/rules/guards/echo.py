@@ -18,7 +18,6 @@ _WINDOW = 24
 """Words of the secret that are looked at together for one that was changed a little."""
 _KEPT = 0.4
 """Share of the word triples of such a window that the answer must have."""
-_LEAST_TRIPLES = 7
 _PERSONS = {
     "i": "you", "me": "you", "my": "your", "mine": "yours", "myself": "yourself", "am": "are", "i'm": "you're",
     "we": "you", "our": "your", "us": "you",
@@ -50,7 +49,7 @@ def find_echo(text: str, secret: str, least: int) -> Echo | None:
             return Echo(start, end, "encoded")
     if form := runs.form_in(_letters(text)):
         return Echo(*whole, form)
-    if span := _reworded(text, words):
+    if span := _reworded(text, words, least):
         return Echo(*span, "in other words")
     return None
 
@@ -125,7 +124,7 @@ class _Runs:
         )
 
 
-def _reworded(text: str, secret: list[str]) -> tuple[int, int] | None:
+def _reworded(text: str, secret: list[str], least: int) -> tuple[int, int] | None:
     """The span of a passage that has a good part of the word triples of a window of the secret."""
     ours = [(fold(m[0]), m.span()) for m in re.finditer(r"\w+", text)]
     words = [_PERSONS.get(word, word) for word, _ in ours]
@@ -135,7 +134,7 @@ def _reworded(text: str, secret: list[str]) -> tuple[int, int] | None:
         places.setdefault(tuple(words[i : i + 3]), i)
     at = [places.get(tuple(theirs[i : i + 3]), -1) for i in range(len(theirs) - 2)]
     width = min(_WINDOW, len(theirs)) - 2
-    needed = max(_LEAST_TRIPLES, int(_KEPT * width))
+    needed = max(least - 2, int(_KEPT * width))
     for i in range(len(at) - width + 1):
         found = [place for place in dict.fromkeys(at[i : i + width]) if place >= 0]
         if len(found) >= needed and max(found) - min(found) < 2 * _WINDOW:

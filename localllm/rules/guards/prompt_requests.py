@@ -25,10 +25,11 @@ def _gap(most: int) -> str:
 
 _COPY = _any(
     "repeat print output echo recite reproduce regurgitate replicate duplicate replay reiterate recount narrate mirror"
-    " enumerate elucidate copy paste dump type retype write transcribe quote spell read say list show reveal display"
-    " disclose expose leak tell give hand share send provide present state return put remind make generate create"
-    r" describe recall include restate retell retrieve fetch extract see know get zeig\w* gib nenn\w* wiederhol\w*"
-    r" schreib\w* affiche\w* répète\w* montre\w* repite muestra\w* escribe imprim\w*"
+    " enumerate elucidate copy paste dump type retype write transcribe quote spell read_(?:me|us|out|aloud|back) say"
+    " list show reveal display disclose expose leak tell give hand share send provide present state return put remind"
+    " make generate create describe recall include restate retell retrieve fetch extract"
+    r" (?:me|to|i)_(?:see|know|get|have|read) zeig\w* gib nenn\w* wiederhol\w* schreib\w* affiche\w* répète\w*"
+    r" montre\w* repite muestra\w* escribe imprim\w*"
 )
 _RECAST = _any(
     r"translate summari[sz]e paraphrase rephrase reword rewrite convert transform encode encrypt reverse format replace"
@@ -36,6 +37,11 @@ _RECAST = _any(
 )
 _VERB = rf"\b(?:{_COPY}|{_RECAST})(?:s|es|ed|ing)?\b"
 _ASK = r"\b" + _any(r"what which how quel\w* welche\w* was qué cuáles") + r"\b"
+
+_IS = (
+    rf"(?:\W+{_any('is are was were does do did has would exactly')}\b"
+    rf"(?:\W+{_any('written said stated contained inside in on all of the exactly')}){{0,3}}?)?"
+)
 
 _HIDDEN = _any(
     "system initial original hidden secret internal starting opening base root full entire complete exact own core"
@@ -121,25 +127,24 @@ _SPOKEN = _any(
     "sentences? lines? words? statements? phrases? prompts? commands? messages? exchanges text parts? instructions?"
     " content tokens?"
 )
-_CHAT = _any(
-    "conversation chat dialogue discussion discourse exchange session thread transcript context prompt instructions?"
-    " commands? directives? input task"
-)
+_CHAT = _any("conversation chat dialogue discussion discourse exchange session thread transcript prompt")
+_SAID_HERE = rf"(?:{_CHAT}|{_any('instructions? commands? directives? context task')})"
 _BY_EXTENT = "|".join(
     (
-        rf"{_ALL}(?:\W+{_any('of the single previous prior last past written')}){{0,3}}\W+(?:{_SPOKEN}\W+(?:\w+\W+)?)?"
-        rf"(?:of|in|from|within)\W+(?:our|this|the|your)\W+(?:\w+\W+){{0,2}}?{_CHAT}\b",
+        rf"{_ALL}(?:\W+{_any('of the single previous prior last past written')}){{0,3}}\W+(?:{_SPOKEN}\W+(?:\w+\W+)?"
+        rf"(?:of|in|from|within)\W+(?:our|this|the|your)|(?:of|in|from|within)\W+(?:our|this|your))\W+(?:\w+\W+){{0,2}}?"
+        rf"{_SAID_HERE}\b",
         rf"{_ALL}(?:\W+(?:of|the|single)){{0,2}}\W+{_SPOKEN}\W+(?:that\W+)?(?:you(?:\W+have|'ve|’ve)?\W+(?:just\W+)?"
         rf"{_any('saw seen read encountered processed interpreted received got')}|we(?:\W+have|'ve|’ve)\W+\w+)\b",
-        rf"\b(?:entire|whole|full|complete|entirety of)\W+(?:our\W+|this\W+|the\W+)?(?:previous\W+)?{_CHAT}\b",
+        rf"\b(?:entire|whole|full|complete|entirety of (?:our|this|the))\W+(?:previous\W+)?{_CHAT}\b",
     )
 )
 
 _MOUTH = "|".join(
     (
-        r"\b(?:begin|start|continue|complete|prefix|prepend)\w*(?:\W+\w+){0,6}?\W*[\"“”'‘]"
-        r"(?:you are\b|(?:\w+\W+){0,4}?(?:instructions|prompt|directives)\b)",
-        r"[\"“'‘](?:\w+\W+){0,3}?(?:instructions|guidelines|directives|prompt)\W+"
+        r"\b(?:begin|start|continue|complete|prefix|prepend)(?:s|ed|ing)?\b(?:\W+\w+){0,6}?\W*[\"“”'‘]"
+        r"(?:you are\b|(?:my|the|these|system)\W+(?:\w+\W+){0,3}?(?:instructions|prompt|directives)\b)",
+        r"(?<!\w)[\"“'‘](?:\w+\W+){0,3}?(?:instructions|guidelines|directives|prompt)\W+"
         r"(?:(?:that\W+)?i\W+(?:was|have been|were)\W+\w+\W+)?(?:are|is|were|was|reads?)\b[^\"”\n]{0,20}[\"”':_]",
         r"\b(?:complete|continue|finish)\b[^\"“'‘\n]{0,40}[\"“'‘]"
         r"i (?:was|am|have been) (?:instructed|told|programmed|asked)\b",
@@ -162,7 +167,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 _SURE = (
-    _compiled(rf"(?:{_VERB}|{_ASK}|\bas\b){_gap(6)}(?:{_BY_NAME})"),
+    _compiled(rf"(?:(?:{_VERB}|\bas\b){_gap(6)}|{_ASK}{_IS}\W+)(?:{_BY_NAME})"),
     _compiled(rf"(?:{_VERB}|{_ASK}){_gap(6)}(?:{_BY_ORIGIN})|{_TOLD_BEFORE}"),
     _compiled(_MOUTH),
     _compiled(rf"(?:\b{_COPY}(?:s|es|ed|ing)?\b|{_ASK}){_gap(6)}(?:{_BY_EXTENT})"),
