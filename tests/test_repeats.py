@@ -161,6 +161,14 @@ def test_nothing_inside_a_word_is_refused() -> None:
     assert not repeats.goes_on(b"ix")
 
 
+def test_a_word_that_may_not_come_is_not_glued_to_the_one_before() -> None:
+    """As in "NewYork", where "New York" had come often enough."""
+    repeats = Repeats()
+    repeats.write(b"one two three four five six. one two three four five")
+    assert repeats.goes_on(b" six") and repeats.goes_on(b"six")
+    assert not repeats.goes_on(b"teen")
+
+
 def test_four_words_come_twice_and_not_a_third_time() -> None:
     repeats = Repeats()
     repeats.write(b"the court of justice said. the court of")

@@ -62,11 +62,14 @@ class Repeats:
     def goes_on(self, piece: bytes) -> bool:
         """This text would begin a word that completes a run which came as often as it may.
 
-        Inside a word nothing does: it may become another one.
+        So it would where it is glued to the word before ("NewYork"). Otherwise nothing does inside a word: it may
+        become another one.
         """
         *whole, begun = _SPACE.split(self._begun + piece)
+        if not whole and _plain(self._begun):
+            whole, begun = [self._begun], piece
         head = _plain(begun)
-        if not head or (not whole and _plain(self._begun)):
+        if not head:
             return False
         words = [*self._words[-max(_MOST) :], *filter(None, map(_plain, whole))]
         return any(self._is_full(tuple(words[1 - n :]), head, most) for n, most in _MOST.items())
