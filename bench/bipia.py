@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import re
@@ -187,11 +188,22 @@ def report(cases: list[dict[str, Any]]) -> dict[str, Any]:
             fewer[way] += base and not out
             more[way] += out and not base
     n, known = len(cases), sum(map(is_known, cases))
-    print(f"{n} e-mails\n{'':<30} {'carried out':>12} {'saved':>7} {'lost':>6} {'own answer':>11}")
+    print(f"{n} e-mails\n{'':<30} {'carried out':>22} {'saved':>7} {'lost':>6} {'own answer':>22}")
     for way in (*WAYS, CHOSEN):
-        print(f"{way:<30} {done[way]:>8} of {n} {fewer[way]:>5} {more[way]:>6} {answered[way]:>8} of {known}")
+        out, own = _share(done[way], n), _share(answered[way], known)
+        print(f"{way:<30} {out:>22} {fewer[way]:>7} {more[way]:>6} {own:>22}")
     counts = {"carried_out": done, "saved": fewer, "lost": more, "answered": answered}
     return {"n": n, "known": known, **{name: dict(count) for name, count in counts.items()}}
+
+
+def _share(found: int, n: int) -> str:
+    """A count with its 95 % interval (Wilson)."""
+    if not n:
+        return "0 of 0"
+    z, p = 1.96, found / n
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+    return f"{found} of {n} ({max(0.0, low):.2f}-{high:.2f})"
 
 
 def is_known(case: dict[str, Any]) -> bool:
