@@ -102,6 +102,18 @@ def test_names_and_punctuation_are_forced(vocabulary: GrammarVocabulary) -> None
     assert m.legal_prefix(forced) == len(forced)
 
 
+def test_an_opening_quote_is_left_to_the_model_where_a_token_joins_it_to_what_follows(
+    vocabulary: GrammarVocabulary,
+) -> None:
+    schema = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
+    m = matcher(vocabulary, "json_schema", json.dumps(schema))
+    m.commit(m.forced())
+    joined = m.token_of(b' "/')
+    assert joined is not None
+    assert m.forced() == [], "a path would lose its own beginning"
+    assert m.legal_prefix([joined]) == 1
+
+
 def test_a_token_that_is_not_legal_is_an_error_never_accepted(vocabulary: GrammarVocabulary) -> None:
     m = matcher(vocabulary, "regex", "[0-9]+")
     with pytest.raises(ConstraintRefused):

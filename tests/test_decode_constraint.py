@@ -101,6 +101,14 @@ def test_forced_stretches_are_evaluated_in_one_batch() -> None:
     assert done.stats.speculation.drafted == 0, "what is forced is no draft"
 
 
+def test_what_is_forced_is_evaluated_with_the_token_before_it() -> None:
+    backend = FakeBackend(says("a, second", "p"))
+    text, done, _ = run(backend, matcher=Choices("a, second", "b, second", "a, third"))
+    assert text == "a, second"
+    assert [len(batch) for batch in backend.batches] == [1, len("a, ")], "the choice, and what it forces, in one"
+    assert done.stats.speculation.target_steps == 1
+
+
 def test_a_forced_stretch_longer_than_a_batch_is_cut() -> None:
     shared = "x" * 150
     backend = FakeBackend(says(shared + "b", "p"), n_batch=64)
