@@ -338,6 +338,7 @@ def test_no_server_is_one_clear_line(network: Network, target: Path) -> None:
     with pytest.raises(DownloadError) as caught:
         download(Remote("http://user:secret@127.0.0.1:9/m"), target, network)
     assert "127.0.0.1:9" in str(caught.value) and "secret" not in str(caught.value)
+    assert not any(path.exists() for path in downloads.part_files(target)), "nothing arrived, nothing is left"
 
 
 def test_offline_makes_no_connection(server: FileServer, target: Path) -> None:

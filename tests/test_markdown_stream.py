@@ -11,7 +11,7 @@ from markdown_it.token import Token
 
 from localllm_tui.markdown import parser
 from localllm_tui.markdown.blocks import Block, Code, Line, Table
-from localllm_tui.markdown.layout import rows_of, span_styles
+from localllm_tui.markdown.layout import rows_of
 from localllm_tui.markdown.stream import Document
 
 PIECES = [
@@ -39,8 +39,8 @@ def whole(text: str) -> list[Block]:
 
 
 def drawn(blocks: list[Block], width: int = 40) -> list[tuple[str, str]]:
-    rows = [row for block in blocks for row in rows_of(block, width)]
-    return [(row.content.plain, repr(span_styles(row.content))) for row in rows]
+    rows = [row.content for block in blocks for row in rows_of(block, width)]
+    return [(row.plain, repr(sorted(row.spans, key=lambda s: (s.start, s.end, str(s.style))))) for row in rows]
 
 
 def cut(text: str, seed: int) -> list[str]:

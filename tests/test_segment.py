@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localllm.rag.schema import FTS_TOKENIZER
 from localllm.rag.segment import TOKENIZE, fts_text, query_terms, words
 from localllm.rag.stem import content_stems, stem
 
@@ -25,10 +24,6 @@ def found(db: sqlite3.Connection, text: str, query: str) -> bool:
     db.execute("INSERT INTO f VALUES (?)", (fts_text(text),))
     match = query_terms(query).match()
     return bool(match) and bool(db.execute("SELECT 1 FROM f WHERE f MATCH ?", (match,)).fetchall())
-
-
-def test_the_tokenizer_is_the_one_of_the_schema() -> None:
-    assert TOKENIZE == FTS_TOKENIZER
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,12 @@ def download(
         if remote.sha256 and target.is_file() and sha256_of(target) == remote.sha256.lower():
             return
         fetch = _Fetch(remote, target, network, report or (lambda _: None))
-        fetch.run()
+        try:
+            fetch.run()
+        except DownloadError:
+            if fetch.part.exists() and not fetch.part.stat().st_size:
+                fetch.discard()  # nothing has arrived that a next try could go on from
+            raise
         if check is not None:
             try:
                 check(fetch.part)

@@ -147,11 +147,13 @@ def _from_hub(hub: HubName, folder: Path, sources: Sources, sha256: str, tell: R
     files = remote_files(hub, sources.connection(), sources.variables())
     if sha256 and len(files) > 1:
         raise DownloadError("--sha256 is for a model in one file; this one has several.")
+    targets = [folder / name for name, _ in files]
+    if file_name and len(files) == 1:
+        targets = [folder / file_name]
     fetched = False
-    for name, remote in files:
-        target = folder / (file_name if file_name and len(files) == 1 else name)
+    for (_, remote), target in zip(files, targets, strict=True):
         fetched |= _fetch(Remote(remote.url, sha256, 0, remote.headers), target, sources, tell)
-    first = folder / (file_name if file_name and len(files) == 1 else files[0][0])
+    first = targets[0]
     return Pulled(first.name.removesuffix(".gguf"), first, fetched)
 
 

@@ -228,10 +228,9 @@ def describe(path: Path, source: str, name: str = "") -> Model:
         size, modified = 0, 0.0
     try:
         header = read_model_header(path)
-    except NotGGUF as error:
-        return Model(name or display_name(path), str(path), source, size, problem=error.reason, modified=modified)
     except ModelError as error:
-        return Model(name or display_name(path), str(path), source, size, problem=error.message, modified=modified)
+        problem = error.reason if isinstance(error, NotGGUF) else error.message
+        return Model(name or display_name(path), str(path), source, size, problem=problem, modified=modified)
     return _model(header, source, name, modified)
 
 

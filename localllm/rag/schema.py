@@ -12,6 +12,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from localllm.errors import SchemaTooNew
+from localllm.rag.segment import TOKENIZE
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -22,8 +23,6 @@ SCHEMA_VERSION = 1
 PAGE_SIZE = 8192
 """Bytes; keeps float16 vectors of up to 768 numbers inside their page."""
 FTS_TABLE = "chunks_fts"
-FTS_COLUMNS = ("fts_title", "fts_text")
-FTS_TOKENIZER = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
 
 _TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -91,7 +90,7 @@ CREATE TABLE chunks (
 CREATE INDEX chunks_sha256 ON chunks (sha256);
 
 CREATE VIRTUAL TABLE {FTS_TABLE} USING fts5(
-    fts_title, fts_text, content='chunks', content_rowid='id', tokenize="{FTS_TOKENIZER}"
+    fts_title, fts_text, content='chunks', content_rowid='id', tokenize="{TOKENIZE}"
 );
 CREATE TRIGGER chunks_fts_insert AFTER INSERT ON chunks BEGIN
     INSERT INTO {FTS_TABLE}(rowid, fts_title, fts_text) VALUES (new.id, new.fts_title, new.fts_text);

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rich.cells import cell_len
-from textual.content import Content, Span
+from textual.content import Content
 from textual.style import Style
 
 from localllm_tui.markdown.blocks import EMPTY, MUTED, Block, Break, Code, Item, Line, Margin, Table
@@ -216,8 +216,3 @@ def _record_rows(table: Table, margin: Margin, width: int) -> Iterator[Row]:
             hang = Margin(left, margin.rest + Content("  "))
             yield from _wrapped(hang, name.stylize("bold") + Content.styled(": ", MUTED) + cell, width)
             left = margin.rest
-
-
-def span_styles(content: Content) -> list[Span]:
-    """The spans of a row, in a comparable order (for tests)."""
-    return sorted(content.spans, key=lambda s: (s.start, s.end, str(s.style)))
