@@ -10,6 +10,7 @@ import click
 from localllm import __version__
 from localllm.cli.complete import model_names
 from localllm.cli.session import Session, common_options, print_json
+from localllm.counted import counted
 
 
 @click.command("bench")
@@ -50,7 +51,7 @@ def command(
         info = engine.info
         parts = ", each with a fixed part of every matrix" if info.even_parts else ""
         layers = f"{info.n_gpu_layers} of {info.n_layer} layers on a GPU"
-        session.say(f"{info.model}, {info.n_threads} threads{parts}, {layers}")
+        session.say(f"{info.model}, {counted(info.n_threads, 'thread')}{parts}, {layers}")
         results = [
             measure.measure_decode(engine, tokens, runs),
             measure.measure_prefill(engine, prompt_tokens, runs),

@@ -148,7 +148,7 @@ def processor() -> Finding:
         pass
     hint = f"This build leaves {', '.join(unused)} unused: build it on this machine for more speed." if unused else ""
     data = {"name": name, "cores": cores, "unused": unused}
-    return Finding("processor", "note" if unused else "ok", f"{name}, {cores} usable cores", hint, data)
+    return Finding("processor", "note" if unused else "ok", f"{name}, {counted(cores, 'usable core')}", hint, data)
 
 
 def memory() -> Finding:
