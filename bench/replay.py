@@ -31,7 +31,7 @@ from localllm.engine.controller import Controller
 from localllm.engine.costs import CostTable, calibrate
 from localllm.engine.decode import MAX_DRAFT
 from localllm.engine.draft_ngram import NgramDrafter
-from localllm.engine.drafting import Drafter
+from localllm.engine.drafting import Drafter, DrawsAhead
 from localllm.engine.local import LocalEngine
 from localllm.engine.protocol import EngineSpec, Sampling, TokenEvent
 from localllm.engine.sampling import TokenSampler
@@ -82,6 +82,8 @@ class ReplayDrafter:
     def read_ahead(self, prompt: Sequence[int], go_on: Callable[[], bool]) -> None:
         self.machine.work(self.lag(prompt) * READ_SHARE * self.price)
         self._read = len(prompt)
+
+    def draw_with(self, draws: DrawsAhead | None) -> None: ...
 
     def lag(self, context: Sequence[int]) -> int:
         return max(len(context) - self._read, 1)

@@ -415,6 +415,25 @@ def test_an_evaluation_held_up_by_another_program_does_not_make_batches_look_che
     assert knots == sorted(knots)
 
 
+@pytest.mark.parametrize("held_up", range(2, 22))
+def test_a_large_model_measures_a_size_again_that_was_held_up(held_up: int) -> None:
+    """In its second each size is measured once: a batch of eight that was held up was never used again."""
+    machine = Machine(CURVES["Q4_0, repacked"])
+    count = 0
+
+    def step(n: int) -> None:
+        nonlocal count
+        machine.step(n)
+        if count == held_up:
+            machine.work(6.0)
+        count += 1
+
+    table = CostTable(65)
+    calibrate(table, step, machine.clock, seconds=60 * machine.plain_seconds)
+    for n in (2, 4, 8, 16):
+        assert table.row(0)[n] / table.row(0)[1] <= 1.3 * cost(machine.curve, n)
+
+
 def test_the_ledger_is_not_deceived_by_a_table_that_is_wrong() -> None:
     """Long batches look nearly free: the first ones are charged what they took, and soon none are sent."""
     machine = Machine(CURVES["Q4_1, no repacking"])

@@ -119,6 +119,17 @@ class Acceptance:
         self._weight = min(other._weight, trials)
         self._lately = share * other._lately * self._weight / other._weight if other._weight else 0.0
 
+    def start_evenly(self, rate: float, trials: float = 6.0) -> None:
+        """Begin with one rate for all confidences: of tokens that are drawn as the target draws them, however unlikely.
+
+        Args:
+            rate: Of hits, expected.
+            trials: What the guess is worth, per group.
+        """
+        self._trials = [trials] * len(self._trials)
+        self._hits = [rate * trials] * len(self._trials)
+        self._weight, self._lately = 2.0 * trials, 2.0 * trials * rate
+
     def to_json(self) -> dict[str, Any]:
         """The record as plain data."""
         return {"hits": self._hits, "trials": self._trials, "lately": self._lately, "weight": self._weight}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from localllm.engine.protocol import Cancel
@@ -157,17 +158,27 @@ def calibrate(
     step(1)  # the first evaluation pays for buffers and cold weights
     plain += timed(1), timed(1)
     sizes = [n for n in SIZES if 1 < n <= table.max_batch]
+
+    def measure(n: int) -> None:
+        # Other programs come and go while this measures: each size is compared with plain steps of about that
+        # time, and with the middle one of three, because a single one may have been held up.
+        took = timed(n)
+        plain.append(timed(1))
+        ratios.setdefault(n, []).append(took / _median(plain[-3:]))
+
+    def cancelled() -> bool:
+        return cancel is not None and cancel.is_set()
+
     for round_ in range(8):
         for n in sizes:
             expected = min(plain) * (_median(ratios[n]) if n in ratios else 0.7 * n)
             needed = round_ == 0 and n == sizes[0]
-            if (not needed and clock() + expected > end) or (cancel is not None and cancel.is_set()):
-                continue
-            # Other programs come and go while this measures: each size is compared with plain steps of about that
-            # time, and with the middle one of three, because a single one may have been held up.
-            took = timed(n)
-            plain.append(timed(1))
-            ratios.setdefault(n, []).append(took / _median(plain[-3:]))
+            if (needed or clock() + expected <= end) and not cancelled():
+                measure(n)
+    for n, larger in pairwise(sorted(ratios)):
+        # a large model leaves time for each size once: where a larger batch took less, this one was held up
+        while len(ratios[n]) < 3 and _median(ratios[n]) > _median(ratios[larger]) and not cancelled():
+            measure(n)
     curve = table._curve(table.bucket(n_context))
     curve.set(1, _median(plain), len(plain))
     measured = sorted(ratios)

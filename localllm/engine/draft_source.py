@@ -17,6 +17,8 @@ _DOUBT = 0.67
 """What a match in an answer that has not copied yet is worth of one in an average answer."""
 _CERTAIN, _LITTLE_DOUBT = 0.985, 0.97
 """Matches of this confidence are dozens of tokens long, which is no chance: such are hardly doubted."""
+_DRAWN_ALIKE = 0.8
+"""Where two models find the same token likeliest, they are taken to draw the same one that often, at first."""
 _PATIENCE = 1.2
 """Tokens that should have been right before that doubt weighs as much as what was seen."""
 _FADE = 0.97
@@ -101,7 +103,10 @@ class DraftSource:
     def begin(self, drawn: bool = False) -> None:
         """A new answer: whether it copies has to be seen anew, and what is drawn is guessed less often."""
         if drawn and not self.drawn.trials:
-            self.drawn.start_from(self.greedy)
+            if isinstance(self.drafter, DrawingDrafter):
+                self.drawn.start_evenly(_DRAWN_ALIKE * self.greedy.lately())
+            else:
+                self.drawn.start_from(self.greedy)
         self.acceptance = self.drawn if drawn else self.greedy
         self.acceptance.turn_the_page()
         self.drafted = 0

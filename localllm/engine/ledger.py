@@ -26,7 +26,7 @@ class Ledger:
 
     share: float = 0.01
     most: float = math.inf
-    grant: float = 16.0
+    grant: float = 12.0
     """The balance of a new ledger, once per machine and model."""
     cap: float = 64.0
     """The balance never exceeds this."""
