@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import numpy as np
@@ -20,6 +21,7 @@ from localllm.rules.rulebook import Rulebook
 from tests.byte_vocabulary import END, N_VOCAB, ByteBackend, ByteVocabulary
 from tests.fake_backend import ScriptedController
 
+RULE_SETS = 2_000 if os.environ.get("LOCALLLM_SOAK") else 40
 VOCABULARY = ByteVocabulary()
 SENTENCE = "The pump is well and it runs fast. "
 
@@ -134,7 +136,7 @@ def test_drafts_change_nothing_of_it(temperature: float) -> None:
 def test_every_text_that_is_kept_open_still_comes_to_its_end() -> None:
     rng = random.Random(11)
     rules = ('"words"\nmin=25', '"wrapped"', '"ends_with"\ntext="Bye."', '"keywords"\nwords=["pump", "tap"]')
-    for _ in range(40):
+    for _ in range(RULE_SETS):
         chosen = rng.sample(rules[1:] if rng.random() < 0.5 else rules[:2], rng.randint(1, 2))
         rule_set = "".join(f"[[rule]]\ntype={r}\n" for r in chosen)
         text, reason = answer(rule_set, Loops(ends_after=60), budget=rng.randrange(250, 400))
