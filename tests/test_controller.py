@@ -464,6 +464,22 @@ def test_a_cost_table_survives_json_and_refuses_nonsense() -> None:
             CostTable.from_json(bad)
 
 
+def test_of_tokens_drawn_alike_all_confidences_learn_together() -> None:
+    """An answer has few tokens of each confidence: learned one by one, they kept a perfect draft at three tokens."""
+    record = Acceptance()
+    record.even = True
+    record.start_evenly(0.7)
+    assert record.calibrated([0.1, 0.99]) == pytest.approx([0.7, 0.7], abs=0.02)
+    for _ in range(80):
+        record.observe(0.6, True)
+    assert min(record.calibrated([0.1, 0.6, 0.99])) > 0.93
+    for _ in range(20):
+        record.observe(0.1, False)
+        record.observe(0.99, True)
+    unlikely, likely = record.calibrated([0.1, 0.99])
+    assert unlikely < 0.5 < likely
+
+
 def test_confidences_become_observed_frequencies() -> None:
     record = Acceptance()
     rng = random.Random(5)

@@ -18,8 +18,8 @@ _QUICK = 0.92
 """The same in the short record that notices when a text stops being easy."""
 _RECOVERY = 0.1
 """How much of a setback each token makes good that was right after all."""
-_PRIOR = 2.0
-"""Trials that the prior is worth."""
+_PRIOR, _EVEN_PRIOR = 2.0, 6.0
+"""Trials that the prior is worth: the stated confidence, and the rate of all."""
 
 
 class Acceptance:
@@ -33,6 +33,9 @@ class Acceptance:
 
     def __init__(self, trust: float = 0.9) -> None:
         self.trust = trust
+        self.even = False
+        """What is not known of a confidence yet is taken from all: of tokens drawn as the target draws them, unlikely
+        ones are nearly as often right as likely ones."""
         self._hits = [0.0] * (len(EDGES) + 1)
         self._trials = [0.0] * (len(EDGES) + 1)
         self._lately = 0.0
@@ -50,14 +53,17 @@ class Acceptance:
         Where the last dozen trials went worse than the long record explains, all chances are lowered; `wary` does so
         at the first sign, otherwise two standard deviations are chance.
         """
-        hits, trials, trust = self._hits, self._trials, self.trust
+        lately = self.lately() if self.even else 0.0
         setback, recovery = self._setback(0.0 if wary else 2.0), _RECOVERY if wary else 0.0
         out: list[float] = []
         for c in confidences:
-            g = bisect_right(EDGES, c)
-            out.append(setback * (hits[g] + _PRIOR * trust * c) / (trials[g] + _PRIOR))
+            out.append(setback * self._believed(bisect_right(EDGES, c), c, lately))
             setback += recovery * (1.0 - setback)
         return out
+
+    def _believed(self, g: int, confidence: float, lately: float) -> float:
+        weight, expected = (_EVEN_PRIOR, lately) if self.even else (_PRIOR, self.trust * confidence)
+        return (self._hits[g] + weight * expected) / (self._trials[g] + weight)
 
     def _setback(self, deviations: float) -> float:
         expected, n = self._expected, self._recent
@@ -93,7 +99,7 @@ class Acceptance:
     def observe(self, confidence: float, hit: bool) -> None:
         """One trial."""
         g = bisect_right(EDGES, confidence)
-        believed = (self._hits[g] + _PRIOR * self.trust * confidence) / (self._trials[g] + _PRIOR)
+        believed = self._believed(g, confidence, self.lately() if self.even else 0.0)
         self._expected = self._expected * _QUICK + believed
         self._recent_hits = self._recent_hits * _QUICK + hit
         self._recent = self._recent * _QUICK + 1.0
@@ -119,16 +125,14 @@ class Acceptance:
         self._weight = min(other._weight, trials)
         self._lately = share * other._lately * self._weight / other._weight if other._weight else 0.0
 
-    def start_evenly(self, rate: float, trials: float = 6.0) -> None:
-        """Begin with one rate for all confidences: of tokens that are drawn as the target draws them, however unlikely.
+    def start_evenly(self, rate: float, trials: float = 12.0) -> None:
+        """Begin with one rate for all confidences.
 
         Args:
             rate: Of hits, expected.
-            trials: What the guess is worth, per group.
+            trials: What the guess is worth.
         """
-        self._trials = [trials] * len(self._trials)
-        self._hits = [rate * trials] * len(self._trials)
-        self._weight, self._lately = 2.0 * trials, 2.0 * trials * rate
+        self._weight, self._lately = trials, trials * rate
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain data."""

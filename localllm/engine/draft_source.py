@@ -99,11 +99,12 @@ class DraftSource:
 
     def __post_init__(self) -> None:
         self.greedy = self.acceptance
+        self.drawn.even = isinstance(self.drafter, DrawingDrafter)
 
     def begin(self, drawn: bool = False) -> None:
         """A new answer: whether it copies has to be seen anew, and what is drawn is guessed less often."""
         if drawn and not self.drawn.trials:
-            if isinstance(self.drafter, DrawingDrafter):
+            if self.drawn.even:
                 self.drawn.start_evenly(_DRAWN_ALIKE * self.greedy.lately())
             else:
                 self.drawn.start_from(self.greedy)
