@@ -120,14 +120,7 @@ def _report(
         session.say(f"Left out: {skipped.path}: {skipped.reason}")
     if len(left_out) > _SHOWN:
         session.say(f"and {len(left_out) - _SHOWN:,} more: `localllm docs list --skipped -d {quote(library.name)}`")
-    parts = [
-        f"{n:,} {word}"
-        for n, word in (
-            (summary.added, "added"), (summary.changed, "changed"), (summary.moved, "moved"),
-            (summary.removed, "removed"), (summary.unchanged, "unchanged"),
-        )
-        if n
-    ]  # fmt: skip
+    parts = summary.told
     if summary.embedded:
         parts.append(counted(summary.embedded, "vector"))
     if not parts:

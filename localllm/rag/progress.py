@@ -66,6 +66,15 @@ class Summary:
     """Remarks for the user, one line each."""
     seconds: float = 0.0
 
+    @property
+    def told(self) -> list[str]:
+        """What became of the documents, for people: ``3 added``, ``1 moved``; what did not happen is not told."""
+        counts = (
+            (self.added, "added"), (self.changed, "changed"), (self.moved, "moved"), (self.removed, "removed"),
+            (self.unchanged, "unchanged"),
+        )  # fmt: skip
+        return [f"{n:,} {word}" for n, word in counts if n]
+
 
 SyncEvent = Progress | Skipped | RootOffline | Summary
 

@@ -234,9 +234,9 @@ class AppActions(SourceActions):
     def _keep_in_chat(self, name: str, value: object) -> None:
         """A setting that this chat has from now on, also when it is opened again; None takes it back."""
         chat = self.conversation.ensure_chat()
-        own = {**chat.options.settings, name: value} if value is not None else dict(chat.options.settings)
-        if value is None:
-            own.pop(name, None)
+        own = {key: kept for key, kept in chat.options.settings.items() if key != name}
+        if value is not None:
+            own[name] = value
         self._set_options(settings=own)
 
     def action_parameters(self) -> None:

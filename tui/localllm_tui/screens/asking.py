@@ -165,17 +165,15 @@ class Asking(ModelNews):
             self._show_queue()
 
     def action_stop(self) -> None:
-        """Stop the answer; leave editing; take waiting prompts back. Harmless when there is nothing to stop."""
+        """Stop the answer and give waiting prompts back; else leave editing; else close what lies over the messages."""
         if self.turn is not None:
             self.turn.stop()
             self.status.set(activity="stopping")
             self.action_clear_queue()
         elif self.editing is not None:
             self.stop_editing()
-        elif self.has_class("-show-chats") or self.has_class("-show-sources"):
-            self.remove_class("-show-chats", "-show-sources")
-            self.set_focus(self.prompt)
         else:
+            self.remove_class("-show-chats", "-show-sources")
             self.set_focus(self.prompt)
 
     # ---- what happens in a turn -------------------------------------------------------------------------------------
@@ -289,14 +287,11 @@ class Asking(ModelNews):
         await self._show_stored(turn)
 
     async def _failed(self, turn: Turn, error: BaseException, shown: bool) -> None:
-        text = one_line(error)
         if isinstance(error, EngineDied):
             self.status.set(info=None)
         if shown and turn.answer_id is not None:
             await self._show_stored(turn)
-            self.say(text, "error")
-        else:
-            self.say(text, "error")
+        self.say(one_line(error), "error")
 
     async def _show_stored(self, turn: Turn) -> None:
         """What the history holds is what is shown in the end."""

@@ -372,19 +372,8 @@ def line_of(event: SyncEvent) -> str:
     if isinstance(event, RootOffline):
         return f"{clean_line(event.path)} is not there; its documents are kept."
     if isinstance(event, Summary):
-        parts = [
-            f"{count:,} {word}"
-            for count, word in (
-                (event.added, "added"),
-                (event.changed, "changed"),
-                (event.moved, "moved"),
-                (event.removed, "removed"),
-                (event.unchanged, "unchanged"),
-                (event.skipped, "left out"),
-                (event.errors, "with errors"),
-            )
-            if count
-        ]
+        faults = ((event.skipped, "left out"), (event.errors, "with errors"))
+        parts = event.told + [f"{n:,} {word}" for n, word in faults if n]
         end = "Stopped; the next sync goes on from here" if event.cancelled else "Done"
         words = "; keywords alone, as no embedding model made vectors" if event.not_embedded else ""
         return f"{end}: {', '.join(parts) or 'nothing to do'}{words}."
