@@ -11,10 +11,13 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}(?:\s+[A-Za-z0-9+/_-]{16,}={0,2
 _HEX = re.compile(r"(?:0x)?(?:[0-9A-Fa-f]{2}[\s:,]{0,2}(?:0x|\\x)?){12,}")
 _BINARY = re.compile(r"(?:[01]{8}\s*){8,}")
 _NUMBERS = re.compile(r"(?:\b\d{2,3}\b[\s,;.-]{1,2}){11,}\b\d{2,3}\b")
-_PERCENT = re.compile(r"(?:[\w.-]*%[0-9A-Fa-f]{2}){4,}[\w.-]*")
+_PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2}[\w.-]{0,40}){4,}")
 _SPACED = re.compile(r"(?<!\w)(?:\w[ ._*-]{1,6}){11,}\w(?!\w)")
+_WORD, _LETTER = re.compile(r"\w[\w@$]*"), re.compile(r"[A-Za-z]")
 LOOK_ALIKES = str.maketrans("013457@$", "oieastas")
 """Digits and signs that are written for letters."""
+_LEAST = 8
+"""Characters that a piece must say."""
 _MAX = 20_000
 """Characters of a piece that are decoded."""
 
@@ -29,7 +32,7 @@ def shifted(text: str, by: int) -> str:
 
 def with_letters(text: str) -> str:
     """Digits and signs inside words read as the letters that they resemble: ``pr0mpt``."""
-    return re.sub(r"\w*[A-Za-z][\w@$]*", lambda m: m[0].translate(LOOK_ALIKES), text)
+    return _WORD.sub(lambda m: m[0].translate(LOOK_ALIKES) if _LETTER.search(m[0]) else m[0], text)
 
 
 def joined(text: str) -> str:
@@ -45,8 +48,12 @@ def decoded(text: str) -> Iterator[tuple[str, int, int]]:
     ):  # fmt: skip
         for match in pattern.finditer(text):
             plain = decode(match[0][:_MAX])
-            if len(plain) >= 8 and sum(c.isprintable() or c.isspace() for c in plain) > 0.9 * len(plain):
+            if len(plain) >= _LEAST and sum(map(_is_text, plain)) > 0.9 * len(plain):
                 yield plain, *match.span()
+
+
+def _is_text(c: str) -> bool:
+    return (c.isprintable() or c.isspace()) and c != "\ufffd"
 
 
 def _from_base64(piece: str) -> str:

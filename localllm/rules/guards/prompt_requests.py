@@ -8,9 +8,14 @@ user's own text, so that an object by place counts only where the message has no
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 _OWN_TEXT = 40
 """Characters in lines above an object by place that may be what it means."""
+
+
+_MOST_PLACES = 20
+"""Objects by place that are looked at; each looks at what is above it."""
 
 
 def _any(words: str) -> str:
@@ -184,7 +189,7 @@ def prompt_request(text: str) -> tuple[int, int, float] | None:
     for pattern in _SURE:
         if match := pattern.search(text):
             return *match.span(), 0.9
-    found = [(*match.span(), _by_place(text, match)) for match in _PLACED.finditer(text)]
+    found = [(*match.span(), _by_place(text, match)) for match in islice(_PLACED.finditer(text), _MOST_PLACES)]
     return max(found, key=lambda f: f[2], default=None)
 
 
