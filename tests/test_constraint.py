@@ -175,6 +175,22 @@ def test_a_quoted_text_is_closed_by_the_quote_alone(vocabulary: GrammarVocabular
     assert vocabulary.bytes_of(way) == b'"'
 
 
+def test_the_first_refusal_in_a_text_does_not_lose_the_constraint(vocabulary: GrammarVocabulary) -> None:
+    spec = Rulebook.parse(
+        '[[rule]]\ntype="length_constraints:number_sentences"\nrelation="less than"\nnum_sentences=8\n'
+        '[[rule]]\ntype="forbid"\nwords=["mileage", "fuel"]'
+    ).compiled().constraint  # fmt: skip
+    assert spec is not None
+    m = compile_constraint(spec, vocabulary)
+    said = "\"Get 40 miles per gallon on the highway, but don't forget to add a dash of fuel"
+    for token in ids(vocabulary, said):
+        assert m.legal_prefix([token]) == 1
+        m.commit([token])
+    (comma,) = ids(vocabulary, ",")
+    assert m.legal_prefix([comma]) == 0, "the word would be one that is forbidden"
+    assert not m.mask()[comma]
+
+
 def test_behind_a_thought_the_grammar_starts_at_the_first_black_character(vocabulary: GrammarVocabulary) -> None:
     m = matcher(vocabulary, "json_schema", json.dumps(PERSON), after="</think>")
     tokens = ids(vocabulary, 'Let me {see}. </think>\n\n{"name": "Jo')
@@ -228,7 +244,7 @@ def test_beyond_the_fuel_limit_is_an_error_and_no_silence(
     monkeypatch.setattr(
         constraint, "_limits", lambda: LLParserLimits(step_lexer_fuel=50, precompute_large_lexemes=False)
     )
-    with pytest.raises(ConstraintRefused, match=r"fuel|complex"):
+    with pytest.raises(ConstraintRefused, match=r"fuel|complex|too many"):
         m = matcher(vocabulary, "lark", "start: /(a{1,300}b){1,300}(?s:.)*x(?s:.){400}/")
         for _ in range(50):
             m.mask()

@@ -60,6 +60,8 @@ def _compile(spec: ConstraintSpec, vocabulary: GrammarVocabulary) -> GrammarMatc
         from llguidance import LLMatcher
 
         raw = LLMatcher(vocabulary.tokenizer, grammar, log_level=0, limits=_limits())
+        if spec.kind != "json_schema":
+            raw.compute_bitmask()  # the first mask costs the most: in the middle of a text its fuel did not last
         if not raw.is_error():
             warnings = tuple(line for w in raw.get_grammar_warnings() if (line := first_line(w)))
             repeats = Repeats(spec.closers) if spec.no_loops else None
