@@ -62,6 +62,20 @@ def test_greedy_text_is_that_of_plain_decoding_or_parts_from_it_at_a_near_tie(
     assert stats.target_steps >= stats.plain_steps
 
 
+def test_a_perfect_draft_is_right_above_temperature_0_as_well(tmp_path: Path) -> None:
+    """It draws with the target's own numbers; the likeliest token would be right about every second time here."""
+    need(CHAT)
+    hot = Sampling(temperature=1.2, top_k=40, top_p=1.0, min_p=0.0, seed=5)
+    engine = LocalEngine(EngineSpec(CHAT, draft=CHAT, n_ctx=1024, sessions_dir=tmp_path / "sessions"))
+    assert engine._controller is not None
+    engine._controller.ledger.balance = 64.0
+    with free_batches(engine._controller):
+        _, done = ids(engine, Request(SKY, max_tokens=120, sampling=hot))
+    engine.close()
+    assert done.stats.speculation.drafted > 40
+    assert done.stats.speculation.acceptance_rate >= 0.75
+
+
 def test_a_copied_passage_takes_fewer_target_steps(engine: LocalEngine) -> None:
     controller = engine._controller
     assert controller is not None

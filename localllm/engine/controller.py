@@ -29,6 +29,7 @@ from localllm.engine.lengths import (
     expected_accepted,
     worth_going_on,
 )
+from localllm.engine.prospect import Prospect
 from localllm.events import Speculation
 
 _NOTHING = Draft()
@@ -54,8 +55,6 @@ _HICCUP, _STALL, _KNOWN = 1.25, 3.0, 6
 """A step is charged at most that many times what it should cost: of a size seen so often, and of others."""
 _STAKE, _LEAST_STAKE = 7, 4.0
 """An answer may stake twice what a rejected batch of so many tokens loses, so many plain steps at least."""
-_TRUSTED = 0.85
-"""A draft model that is right at least so often needs no allowance: its drafts don't fail as a whole."""
 _LONGEST_OF_A_MODEL = 31
 """Tokens: a longer draft of a model gains little, as each token has its price, and loses much."""
 _SURE_MATCH = 0.9
@@ -64,8 +63,6 @@ _MODEL, _COUNTED = 0.9, 0.98
 """What is believed of a confidence at first: of a model's own, and of one that was counted."""
 _PROSPECT = 48
 """Tokens that an answer is trusted to go on for, beside as many as it has."""
-_SURE = 1.5
-"""Catching up has to promise so many times what it takes: an answer may end any time."""
 _ANSWER, _LEAST_ANSWER = 128, 32
 """Tokens expected of the first answer, and never fewer of what is left of any; one-off costs are shared out."""
 _GUESS = 0.25
@@ -317,17 +314,18 @@ class Controller:
         """Let a drafter that takes time draft, where that promises more than `to_beat` tokens per second."""
         name, acceptance = drafter.name, source.acceptance
         behind = drafter.lag(context)
-        per_token, reading, trusted = self._price(source, behind, row, limit)
+        prospect = self._prospect(source, behind, row, to_beat)
+        per_token, reading, trusted = prospect.per_token, prospect.reading, prospect.trusts(acceptance, limit)
         # Only lengths that the ledger could bear are planned with: a short draft that leads nowhere is money burnt.
         bearable = self._most_allowed(limit, row, per_token, 0.0, reading, trusted)
         chance = acceptance.lately()
-        k, saving = self._plan(chance, row, bearable, per_token, reading, to_beat)
+        k, saving = prospect.plan(chance, bearable)
         probe = saving <= 0
         if probe:
             if source.wait > 0:
                 return None
             at_best = acceptance.at_best()
-            k, saving = self._plan(at_best, row, bearable, per_token, reading, to_beat)
+            k, saving = prospect.plan(at_best, bearable)
             if saving > _HOPE * row[1] and self.ledger.allows((row[k + 1] + k * per_token + reading) / row[1] - 1.0):
                 # Few trials, and it may well be worth it: try in earnest, at the expense of the allowance.
                 chance, probe = at_best, False
@@ -392,10 +390,10 @@ class Controller:
                     return
             elif isinstance(drafter, AheadReader) and (behind := drafter.lag(prompt)) > 1:
                 limit = min(limit, _LONGEST_OF_A_MODEL)
-                per_token, reading, trusted = self._price(source, behind, row, limit)
-                bearable = self._most_allowed(limit, row, per_token, 0.0, reading, trusted)
-                to_beat = _MARGIN * _WARY_MARGIN / row[1]
-                if self._plan(source.acceptance.lately(), row, bearable, per_token, reading, to_beat)[1] > 0:
+                prospect = self._prospect(source, behind, row, _MARGIN * _WARY_MARGIN / row[1])
+                trusted = prospect.trusts(source.acceptance, limit)
+                bearable = self._most_allowed(limit, row, prospect.per_token, 0.0, prospect.reading, trusted)
+                if prospect.plan(source.acceptance.lately(), bearable)[1] > 0:
                     started = self._clock()
                     drafter.read_ahead(prompt, lambda: True)
                     took = self._clock() - started
@@ -403,25 +401,12 @@ class Controller:
                     self.ledger.settle(0, 0.0, took / row[1], invested=took / row[1])
                     self._spent += took
 
-    def _price(self, source: DraftSource, behind: int, row: list[float], limit: int) -> tuple[float, float, bool]:
-        """Seconds of each token that it drafts, seconds to read what it missed, and whether it is trusted."""
+    def _prospect(self, source: DraftSource, behind: int, row: list[float], to_beat: float) -> Prospect:
+        """What this drafter costs now, when it has so many tokens to read."""
         name = source.drafter.name
         per_token = self.costs.draft(name) or _GUESS * row[1]
         reading = max(behind - 1, 0) * (self.costs.catch_up(name) or per_token / 2)
-        at_worst = source.acceptance.at_worst()
-        trusted = at_worst > _TRUSTED or best_plan(at_worst, row, limit, per_token)[1] * row[1] > 1.0
-        return per_token, reading, trusted
-
-    def _plan(
-        self, chance: float, row: list[float], bearable: int, per_token: float, reading: float, to_beat: float
-    ) -> tuple[int, float]:
-        """The best length, and the seconds that drafting promises to save, reading paid."""
-        if not bearable:
-            return 0, 0.0
-        k, rate = best_plan(chance, row, bearable, per_token)
-        step = (row[k + 1] + k * per_token) * (rate / to_beat - 1.0)
-        rest = self._ahead() * (min(self._pace * row[1], 1.0 / to_beat) - 1.0 / rate)
-        return k, min(step, max(step, rest) - _SURE * reading)
+        return Prospect(row, per_token, reading, to_beat, self._ahead(), self._pace)
 
     def _ahead(self) -> float:
         """Tokens that are still to come, as far as is known: an answer may end any time."""
