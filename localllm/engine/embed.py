@@ -117,11 +117,14 @@ class LlamaEmbedder:
         return ids
 
     def _group(self, ids: Sequence[Sequence[int]], start: int, least: int) -> int:
-        """Texts from `start` on that fit into one slice of time, at least `least` as far as there are any."""
+        """Texts from `start` on that fit into about one slice of time, as far as there are any.
+
+        A multiple of `least`: with three texts for two contexts one of them would wait a third of the time.
+        """
         n = n_tokens = 0
         for text in ids[start:]:
             n_tokens += len(text)
-            if n >= least and n_tokens * self._seconds_per_token > _SLICE:
+            if n and n % least == 0 and n_tokens * self._seconds_per_token > _SLICE:
                 break
             n += 1
         return n
