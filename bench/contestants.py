@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.workloads import Workload
 from localllm.engine.controller import Controller
+from localllm.engine.draft_model import ModelDrafter
 from localllm.engine.draft_ngram import NgramDrafter
 from localllm.engine.local import LocalEngine
 from localllm.engine.protocol import EngineSpec, GenerationDone, TokenEvent
@@ -71,6 +72,7 @@ class Ours:
         self.controller = controller
         drafters = [source.drafter for source in controller._sources]
         self._ngram = next(d for d in drafters if isinstance(d, NgramDrafter))
+        self._draft = next((d for d in drafters if isinstance(d, ModelDrafter)), None)
         self._lengths: list[int] = []
         self._agreed: list[int] = []
         observe = controller.observe
@@ -83,8 +85,12 @@ class Ours:
         controller.observe = record  # type: ignore[method-assign]
 
     def run(self, workload: Workload, prompt: str, n: int, speculation: str, seed: int = 1) -> Run:
-        """Answer once."""
+        """Answer once, with nothing in the cache: a prompt that is read in other parts may be answered otherwise."""
         self._lengths, self._agreed = [], []
+        for slot in self.engine._slots:
+            slot.cut(self.engine._backend, 0)
+        if self._draft is not None:
+            self._draft._cut(0)
         self._ngram.close()  # the same question was answered in the pair before: that answer must not be copied
         ledger = self.controller.ledger
         lost, tokens = ledger.net_loss, ledger.tokens
@@ -128,6 +134,8 @@ class Server:
 
     warm_up = ""
     """A prompt to begin with after each start."""
+    tokens: list[int] = []  # noqa: RUF012  (replaced, never changed)
+    """Of the last answer."""
 
     def __init__(
         self, folder: Path, target: Path, draft: Path | None, threads: int, spec: tuple[str, ...], fresh: bool = False
@@ -174,13 +182,14 @@ class Server:
     def _answer(self, prompt: str, n: int, temperature: float, seed: int) -> float:
         body = {
             "prompt": prompt, "n_predict": n, "temperature": temperature, "seed": seed, "top_k": 40,
-            "cache_prompt": True,
+            "cache_prompt": False, "return_tokens": True,
         }  # fmt: skip
         request = urllib.request.Request(
             f"http://127.0.0.1:{self._port}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=600) as answer:
-            timings = json.load(answer)["timings"]
+            found = json.load(answer)
+        timings, self.tokens = found["timings"], found["tokens"]
         # its count includes the first token, its time does not
         return (int(timings["predicted_n"]) - 1) / float(timings["predicted_ms"]) * 1e3
 

@@ -41,6 +41,11 @@ class Cell:
         """Names of the peers measured."""
         return list(dict.fromkeys(name for r in self.rounds for name in r["rates"] if name not in ("auto", "plain")))
 
+    def same_text(self, peer: str) -> str:
+        """In how many rounds a peer wrote what our plain decoding did."""
+        same = [r["peers_same"][peer] for r in self.rounds if peer in r.get("peers_same", {})]
+        return f"  same text {sum(same)}/{len(same)}" if same else ""
+
     def rate(self, name: str) -> float:
         """Median tokens per second of a contestant."""
         return float(statistics.median(r["rates"][name] for r in self.rounds if name in r["rates"]))
@@ -141,6 +146,7 @@ def show(cells: Sequence[Cell]) -> None:
             print(
                 f"{'':<21}{name:<38} {cell.rate(name):6.1f} t/s  ours x{statistics.median(ratios):5.3f} "
                 f"[{low:.3f}, {high:.3f}]  plain x{statistics.median(cell.ratios('plain', name)):5.3f}"
+                f"{cell.same_text(name)}"
             )
     if cells:
         mean = statistics.geometric_mean([statistics.median(c.plain) for c in cells])

@@ -58,8 +58,10 @@ def play(
         names.reverse()
     first = round_ // 2 % len(names)
     rates = {name: turns[name]() for name in [*names[first:], *names[:first]]}
+    n_same = min(n, len(own["plain"].tokens))
     return {
         "rates": rates,
+        "peers_same": {name: s.tokens[:n_same] == own["plain"].tokens[:n_same] for name, s in servers.items()},
         "facts": own["auto"].facts,
         "copied": share_copied(own["plain"].prompt, own["plain"].tokens),
         "tokens": len(own["plain"].tokens),
