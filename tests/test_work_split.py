@@ -94,6 +94,24 @@ def test_what_a_crowd_hid_is_tried_when_it_has_left(model: Model, monkeypatch: p
         backend.close()
 
 
+def test_another_thread_count_evaluates_nothing_where_nothing_can_be_chosen(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_backend, "can_split", lambda: False)
+    governor = Quieter()
+    backend = LlamaBackend(model, n_ctx=256, n_batch=64, n_threads=2, governor=governor)
+    try:
+        backend.warm_up()
+        steps: list[object] = []
+        monkeypatch.setattr(backend, "_step", lambda: steps.append(1))
+        governor.crowded = False
+        backend.look_around()
+        assert backend.n_threads == 2
+        assert not steps
+    finally:
+        backend.close()
+
+
 @pytest.mark.parametrize(("shared", "even", "quicker"), [(5.0, 3.6, True), (5.0, 5.0, False), (5.0, 7.0, False)])
 def test_the_quicker_way_is_found(shared: float, even: float, quicker: bool) -> None:
     now, way, steps = 0.0, False, 0

@@ -40,28 +40,32 @@ class LlamaBackend(Context):
         governor = self._governor
         if governor is not None and governor.look(at_rest=True):
             self.set_threads(governor.n_threads, governor.n_threads)
-            if not self._split_chosen:
-                self.warm_up()
+            self._choose_split()
 
     def warm_up(self) -> None:
         """Evaluate a token, so that the first answer does not pay for page faults and thread starts.
 
-        Where there are several threads, some more, to see how the work is best divided among them. What the sequences
-        hold stays as it is.
+        Where there are several threads, some more, to see how the work is best divided among them. The sequences are
+        empty before and after.
         """
+        self._step()
+        self._choose_split()
+
+    def _choose_split(self) -> None:
+        """Try once how the work is best divided, as soon as there are several threads; what sequences hold stays."""
+        past = self.n_past(0)
+        if self._split_chosen or self.n_threads == 1 or (past and (self.model.recurrent or past >= self.n_ctx)):
+            return
+        self._split_chosen = True
+        if can_split():
+            split_evenly(even_parts_are_quicker(self._step, split_evenly))
+
+    def _step(self) -> None:
+        """Evaluate a token behind what sequence 0 holds, and forget it."""
         vocab, past = self.model.vocab, self.n_past(0)
         token = next(t for t in (vocab.bos, vocab.eos, 0) if 0 <= t < vocab.n_tokens)
-        if past and (self.model.recurrent or past >= self.n_ctx):
-            return
-
-        def step() -> None:
-            Context.decode(self, 0, [token], past, 1)
-            self.seq_rm(0, past)
-
-        step()
-        if self.n_threads > 1 and can_split():
-            split_evenly(even_parts_are_quicker(step, split_evenly))
-            self._split_chosen = True
+        super().decode(0, [token], past, 1)
+        self.seq_rm(0, past)
 
     def decode(self, seq: int, tokens: Sequence[int], pos: int, n_outputs: int) -> bool:
         """As `Context.decode`; steps of one token are timed to adapt the thread count."""
