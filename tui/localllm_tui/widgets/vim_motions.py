@@ -13,13 +13,12 @@ INCLUSIVE = {"e", "$"}
 """Motions that include the character they end on."""
 BY_LINES = {"j", "k", "G", "gg"}
 """Motions that an operator applies to whole lines."""
-_MOST_STEPS = 10_000
 _WORD = re.compile(r"\w+|[^\w\s]+")
 
 
 def moved(document: DocumentBase, place: Location, motion: str, times: int) -> Location:
     """Where a motion of `MOTIONS` leads when it is made so many times."""
-    for _ in range(1 if motion in ("G", "gg") else min(times, _MOST_STEPS)):
+    for _ in range(1 if motion in ("G", "gg") else times):
         place = MOTIONS[motion](document, place)
     return place
 
