@@ -38,8 +38,9 @@ def play(
     n: int,
     round_: int,
 ) -> dict[str, object]:
-    """One round: everyone answers the same prompt, beginning with another one each time."""
-    prompt = workload.prompts[round_ // 2 % len(workload.prompts)]
+    """One round: everyone answers the same prompt, the next one each round, and another one begins each time."""
+    lap, at = divmod(round_, len(workload.prompts))
+    prompt = workload.prompts[at]
     seed = 1 + round_
     own: dict[str, Run] = {}
 
@@ -54,7 +55,7 @@ def play(
     if simple is not None and workload.temperature == 0:
         turns[SIMPLE] = lambda: simple(text)
     names = list(turns)
-    if round_ % 2:
+    if (lap + at) % 2:
         names.reverse()
     first = round_ // 2 % len(names)
     rates = {name: turns[name]() for name in [*names[first:], *names[:first]]}

@@ -36,6 +36,8 @@ class Acceptance:
         self.even = False
         """What is not known of a confidence yet is taken from all: of tokens drawn as the target draws them, unlikely
         ones are nearly as often right as likely ones."""
+        self.counted = False
+        """A confidence is itself a count of how often such tokens were right: there is nothing to be corrected."""
         self._hits = [0.0] * (len(EDGES) + 1)
         self._trials = [0.0] * (len(EDGES) + 1)
         self._lately = 0.0
@@ -62,6 +64,8 @@ class Acceptance:
         return out
 
     def _believed(self, g: int, confidence: float, lately: float) -> float:
+        if self.counted:
+            return confidence
         weight, expected = (_EVEN_PRIOR, lately) if self.even else (_PRIOR, self.trust * confidence)
         return (self._hits[g] + weight * expected) / (self._trials[g] + weight)
 

@@ -36,7 +36,7 @@ _NOTHING = Draft()
 
 _MARGIN = 1.03
 """Speculation must promise this much more than plain decoding: estimates are noisy, plain decoding is certain."""
-_WARY_MARGIN = 1.05
+_WARY_MARGIN = 1.02
 """And as much again of a free draft: matches come by chance too, and no model stands behind their confidence."""
 _REFRESH = 48
 """Speculative steps in a row after which one plain step is taken, so that the yardstick stays measured."""
@@ -53,12 +53,12 @@ _FRUITLESS, _LOOK = 24, 4
 """After so many fruitless looks for a draft only every fourth step looks: looking takes time too."""
 _HICCUP, _STALL, _KNOWN = 1.25, 3.0, 6
 """A step is charged at most that many times what it should cost: of a size seen so often, and of others."""
-_STAKE, _LEAST_STAKE = 7, 4.0
+_STAKE, _LEAST_STAKE = 5, 4.0
 """An answer may stake twice what a rejected batch of so many tokens loses, so many plain steps at least."""
 _LONGEST_OF_A_MODEL = 31
 """Tokens: a longer draft of a model gains little, as each token has its price, and loses much."""
-_SURE_MATCH = 0.9
-"""A certain match is trusted as far as the record of such matches, and this answer so far, say the same."""
+_SURE = 0.9
+"""Tokens of a copy that are all accepted with this chance are not counted as a risk."""
 _MODEL, _COUNTED = 0.9, 0.98
 """What is believed of a confidence at first: of a model's own, and of one that was counted."""
 _PROSPECT = 48
@@ -112,6 +112,8 @@ class Controller:
         self._max_draft = longest if max_draft is None else min(max_draft, longest)
         self._remaining = 0
         self._since_plain = 0
+        self._behind_batch = True
+        """The target's last evaluation was none of a single token."""
         self._draft_seconds = self._reading_seconds = 0.0
         self._source = -1
         self._fruitless = 0
@@ -146,6 +148,7 @@ class Controller:
         self._reset_counts()
         self._remaining = max(int(self._usual), _LEAST_ANSWER)
         self._pace, self._fruitless = 1.0, 0
+        self._since_plain, self._behind_batch = 0, True
         self._evaluated = len(prompt)
         if self.costs.known:
             row = self.costs.row(len(prompt))
@@ -194,11 +197,8 @@ class Controller:
             return _NOTHING
         if self._fruitless >= _FRUITLESS and self._steps % _LOOK:
             return _NOTHING
-        row = self.costs.row(self._n_context)
-        if base > 1:  # tokens that were certain without an evaluation go with the batch
-            row = row[base - 1 :]
         started = self._clock()
-        self._source, tokens = self._choose(context, limit, row, legal)
+        self._source, tokens = self._choose(context, limit, base, legal)
         self._draft_seconds = self._clock() - started
         self._fruitless = 0 if tokens else self._fruitless + 1
         return Draft(tokens, self._sources[self._source].drafter.name) if tokens else _NOTHING
@@ -213,9 +213,12 @@ class Controller:
             batch: Tokens that the target evaluated.
             seconds: What evaluating took; drafting is timed by the controller itself.
         """
-        self.costs.observe(batch, self._n_context, seconds)
-        row = self.costs.row(self._n_context)
-        plain = row[max(min(batch - drafted, self.costs.max_batch), 1)]
+        costs, n_context = self.costs, self._n_context
+        costs.observe(batch, n_context, seconds, self._behind_batch)
+        one = plain = costs.plain(n_context)
+        if batch > 1:
+            row = costs.row(n_context)
+            plain, expected = row[max(min(batch - drafted, costs.max_batch), 1)], row[min(batch, costs.max_batch)]
         self._evaluated = self._n_context + accepted
         self._steps += 1
         self._emitted += len(emitted)
@@ -223,24 +226,27 @@ class Controller:
         self._drafted += drafted
         self._accepted += accepted
         self._remaining = max(self._remaining - len(emitted), _LEAST_ANSWER)
+        behind_draft = self._since_plain > 0
         self._since_plain = self._since_plain + 1 if drafted else 0
-        # A plain step costs what it costs; only drafting, if anything, was lost with it. Hiccups of the machine befall
-        # plain steps as well, and the table leaves them out: here they count a quarter of the expected cost at most.
-        # Where the table hardly knows a size, it is the table that may be wrong, and the step is charged as it was.
-        expected = row[min(batch, self.costs.max_batch)]
-        most = _HICCUP if self.costs.seen(batch, self._n_context) >= _KNOWN else _STALL
-        step = min(max(seconds, 0.8 * expected), most * expected) if drafted else plain
-        if not drafted and batch == 1:
-            self._hiccups += 0.05 * (min(seconds / row[1], 10.0) - self._hiccups)
-        worth, spent = len(emitted) - 1 + plain / row[1], (step + self._draft_seconds) / row[1]
-        self.ledger.settle(len(emitted), worth, spent, self._reading_seconds / row[1])
+        # A plain step costs what it costs; only drafting, and the graph that a draft before it left, were lost with it.
+        step = plain + (costs.rebuild if batch == 1 and behind_draft else 0.0)
+        if drafted:
+            # Hiccups of the machine befall plain steps as well, and the table leaves them out: here they count a
+            # quarter of the expected cost at most. Where the table hardly knows a size, it is the table that may be
+            # wrong, and the step is charged as it was.
+            most = _HICCUP if costs.seen(batch, n_context) >= _KNOWN else _STALL
+            step = min(max(seconds, 0.8 * expected), most * expected)
+        elif batch == 1 and not self._behind_batch:
+            self._hiccups += 0.05 * (min(seconds / one, 10.0) - self._hiccups)
+        self._behind_batch = batch > 1
+        worth, spent = len(emitted) - 1 + plain / one, (step + self._draft_seconds) / one
+        self.ledger.settle(len(emitted), worth, spent, self._reading_seconds / one)
         if emitted and (self._source < 0 or self._sources[self._source].stepwise is None):
-            self._pace += (1.0 - 0.9 ** len(emitted)) * (step / row[1] / len(emitted) - self._pace)
-        self._worth += (plain + (len(emitted) - 1) * row[1]) * self._hiccups
+            self._pace += (1.0 - 0.9 ** len(emitted)) * (step / one / len(emitted) - self._pace)
+        self._worth += (plain + (len(emitted) - 1) * one) * self._hiccups
         self._spent += seconds + self._draft_seconds
         if self._source >= 0:
             self._sources[self._source].drafted += drafted
-            self._sources[self._source].note_sent(drafted, accepted)
         for i, source in enumerate(self._sources):
             source.grew(emitted)
             source.drafter.observe(emitted, accepted if i == self._source else 0)
@@ -272,22 +278,25 @@ class Controller:
     # ---- choosing ------------------------------------------------------------------------------------------------
 
     def _choose(
-        self, context: Sequence[int], limit: int, row: list[float], legal: Callable[[Sequence[int]], int] | None
+        self, context: Sequence[int], limit: int, base: int, legal: Callable[[Sequence[int]], int] | None
     ) -> tuple[int, list[int]]:
-        """The drafter's index and the tokens to send; -1 and none for a plain step."""
-        to_beat = _MARGIN / row[1]
+        """The drafter's index and the tokens to send behind `base` others; -1 and none for a plain step."""
         chosen: tuple[int, list[int]] = (-1, [])
-        for i, source in enumerate(self._sources):
+        proposed = False
+        for source in self._sources:
             if source.stepwise is None:
                 source.ask(context, limit)
-                if not source.proposal:
-                    continue
+            proposed = proposed or source.stepwise is not None or bool(source.proposal)
+        if not proposed:
+            return chosen
+        row = self._row(base)
+        to_beat = _MARGIN / row[1]
+        for i, source in enumerate(self._sources):
+            if source.stepwise is None and source.proposal:
                 chances = source.acceptance.calibrated(source.confidences, wary=True)
-                source.promised = expected_accepted(chances)
-                chances[0] *= source.kept_promises()
+                chances[0] *= source.faith()
                 # Only what the ledger could bear: a longer draft cut short may be of the very length that never pays.
-                bearable = self._most_allowed(len(chances), row, trusted=source.certain and chances[0] > _SURE_MATCH)
-                k, rate = best_length(chances[:bearable], row)
+                k, rate = best_length(chances[: self._most_copied(chances, row)], row)
                 if legal is not None and rate > _WARY_MARGIN * to_beat and (n := legal(source.proposal[:k])) < k:
                     k, rate = best_length(chances[:n], row)
                 if rate > _WARY_MARGIN * to_beat:
@@ -300,6 +309,19 @@ class Controller:
                 if tokens is not None:
                     chosen = (i, tokens) if tokens else chosen
         return chosen
+
+    def _row(self, base: int) -> list[float]:
+        """What the next step costs with k draft tokens, at index k + 1, behind `base` tokens that are certain.
+
+        A plain step behind a batch pays for a new graph; so a draft behind a plain step will have to.
+        """
+        row = self.costs.row(self._n_context)
+        if base > 1:
+            return row[base - 1 :]
+        rebuild = self.costs.rebuild
+        if self._behind_batch:
+            return [0.0, row[1] + rebuild, *row[2:]]
+        return [0.0, row[1], *[seconds + rebuild for seconds in row[2:]]]
 
     def _draft_stepwise(
         self,
@@ -411,6 +433,19 @@ class Controller:
     def _ahead(self) -> float:
         """Tokens that are still to come, as far as is known: an answer may end any time."""
         return min(self._remaining, self._emitted + _PROSPECT)
+
+    def _most_copied(self, chances: Sequence[float], row: list[float]) -> int:
+        """The longest draft, of tokens with these chances, that the ledger could bear; drafting was free."""
+        sure, reach = 0, 1.0
+        for chance in chances:
+            reach *= chance
+            if reach < _SURE:
+                break
+            sure += 1
+        plain, allows, k = row[1], self.ledger.allows, len(chances)
+        while k and not allows(row[k + 1] / plain - 1.0, sure=min(sure, k)):
+            k -= 1
+        return k
 
     def _most_allowed(
         self,

@@ -28,6 +28,10 @@ _CROWD = 1.5
 _OPTIMISM = 0.15
 _LEAST = 0.95
 """No batch is cheaper than this share of a plain step, whatever a disturbed measurement says."""
+_REBUILD = 0.05
+"""Share of the newest observation in the cost of a rebuilt graph."""
+_REBUILDS = 3
+"""Pairs of plain steps, behind a batch and behind the first, that calibration takes for it."""
 _FRESH = 64
 """Observations of a bucket after which a size that had none follows the drift of those that had."""
 
@@ -44,6 +48,8 @@ class CostTable:
         self._buckets: dict[int, _Curve] = {}
         self._draft: dict[str, float] = {}
         self._catch_up: dict[str, float] = {}
+        self.rebuild = 0.0
+        """Seconds that a plain step takes longer behind a batch: the graph of another size has to be built anew."""
 
     @staticmethod
     def bucket(n_context: int) -> int:
@@ -57,16 +63,28 @@ class CostTable:
 
     def row(self, n_context: int) -> list[float]:
         """Seconds for a batch of b tokens at index b, for b up to `max_batch`; index 0 is 0. Don't change it."""
-        return self._curve(self.bucket(n_context)).row
+        return self._curve(self.bucket(n_context)).row()
 
     def plain(self, n_context: int) -> float:
-        """Seconds of a plain step (one token)."""
-        return self.row(n_context)[1]
+        """Seconds of a plain step (one token) that follows another."""
+        return self._curve(self.bucket(n_context)).plain
 
-    def observe(self, n_tokens: int, n_context: int, seconds: float) -> None:
-        """The target evaluated a batch of `n_tokens` behind `n_context` tokens in `seconds`."""
-        if 1 <= n_tokens <= self.max_batch and seconds > 0:
-            self._curve(self.bucket(n_context)).observe(n_tokens, seconds)
+    def observe(self, n_tokens: int, n_context: int, seconds: float, behind_batch: bool = False) -> None:
+        """The target evaluated a batch of `n_tokens` behind `n_context` tokens in `seconds`.
+
+        Args:
+            n_tokens: 1 for a plain step.
+            n_context: Tokens before.
+            seconds: What it took.
+            behind_batch: The evaluation before had another size than one.
+        """
+        if not (1 <= n_tokens <= self.max_batch and seconds > 0):
+            return
+        curve = self._curve(self.bucket(n_context))
+        if n_tokens == 1 and behind_batch and curve.plain > 0:
+            self.rebuild += _REBUILD * (min(max(seconds - curve.plain, 0.0), curve.plain) - self.rebuild)
+            seconds = max(seconds - self.rebuild, 0.5 * seconds)
+        curve.observe(n_tokens, seconds)
 
     def plain_steps_seen(self, n_context: int) -> int:
         """Plain steps that were observed in this bucket since the table was made or read."""
@@ -106,6 +124,7 @@ class CostTable:
             "buckets": {str(b): {str(n): t for n, t in sorted(c.knots.items())} for b, c in self._buckets.items()},
             "draft": dict(self._draft),
             "catch_up": dict(self._catch_up),
+            "rebuild": self.rebuild,
         }
 
     @classmethod
@@ -122,6 +141,7 @@ class CostTable:
                 table._buckets[int(bucket)] = _Curve(max_batch, {n: t for n, t in clean.items() if 1 <= n <= max_batch})
             table._draft = {str(name): _seconds(t) for name, t in data["draft"].items()}
             table._catch_up = {str(name): _seconds(t) for name, t in data["catch_up"].items()}
+            table.rebuild = _seconds(data.get("rebuild", 0.0))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a cost table: {error}") from error
         return table
@@ -146,7 +166,8 @@ def calibrate(
         n_context: Tokens in the context while measuring.
         cancel: Ends the measuring early.
     """
-    plain: list[float] = []
+    behind: list[float] = []  # plain steps, each behind a batch
+    rebuilds: list[float] = []
     ratios: dict[int, list[float]] = {}
 
     def timed(n: int) -> float:
@@ -156,22 +177,24 @@ def calibrate(
 
     end = clock() + seconds
     step(1)  # the first evaluation pays for buffers and cold weights
-    plain += timed(1), timed(1)
+    plain = min(timed(1), timed(1))
     sizes = [n for n in SIZES if 1 < n <= table.max_batch]
 
     def measure(n: int) -> None:
         # Other programs come and go while this measures: each size is compared with plain steps of about that
         # time, and with the middle one of three, because a single one may have been held up.
         took = timed(n)
-        plain.append(timed(1))
-        ratios.setdefault(n, []).append(took / _median(plain[-3:]))
+        behind.append(timed(1))
+        if len(rebuilds) < _REBUILDS:
+            rebuilds.append(behind[-1] - timed(1))
+        ratios.setdefault(n, []).append(took / _median(behind[-3:]))
 
     def cancelled() -> bool:
         return cancel is not None and cancel.is_set()
 
     for round_ in range(8):
         for n in sizes:
-            expected = min(plain) * (_median(ratios[n]) if n in ratios else 0.7 * n)
+            expected = plain * (_median(ratios[n]) if n in ratios else 0.7 * n)
             needed = round_ == 0 and n == sizes[0]
             if (needed or clock() + expected <= end) and not cancelled():
                 measure(n)
@@ -179,12 +202,14 @@ def calibrate(
         # a large model leaves time for each size once: where a larger batch took less, this one was held up
         while len(ratios[n]) < 3 and _median(ratios[n]) > _median(ratios[larger]) and not cancelled():
             measure(n)
+    usual = _median(behind) if behind else plain
+    table.rebuild = min(max(_median(rebuilds), 0.0), 0.5 * usual) if rebuilds else 0.0
     curve = table._curve(table.bucket(n_context))
-    curve.set(1, _median(plain), len(plain))
+    curve.set(1, usual - table.rebuild, max(len(behind), 2))
     measured = sorted(ratios)
     rising = _rising([_median(ratios[n]) for n in measured], [len(ratios[n]) for n in measured])
     for n, ratio in zip(measured, rising, strict=True):
-        curve.set(n, _median(plain) * max(ratio, _LEAST), len(ratios[n]))
+        curve.set(n, usual * max(ratio, _LEAST), len(ratios[n]))
 
 
 def _rising(values: Sequence[float], weights: Sequence[int]) -> list[float]:
@@ -209,7 +234,9 @@ class _Curve:
         self.knots = knots
         self._base = dict(knots)
         """What was measured together, so that the ratios are right whatever else ran meanwhile."""
-        self.row = [0.0] * (max_batch + 1)
+        self._row = [0.0] * (max_batch + 1)
+        self._stale = (1, max_batch)
+        """The sizes of the row that are to be filled again before it is read; none where the second is smaller."""
         self._sizes = sorted(knots)
         self.observed: dict[int, int] = {}
         self._counts: dict[int, int] = {}
@@ -217,13 +244,30 @@ class _Curve:
         self._streak: dict[int, int] = {}
         self._ticks = 0
         self._drift = 0.0
-        self._refill(1, max_batch)
+
+    @property
+    def plain(self) -> float:
+        """Seconds of a plain step, 0.0 while nothing is known."""
+        return self.knots[1] if 1 in self.knots else self.row()[1]
+
+    def row(self) -> list[float]:
+        """Seconds by batch size."""
+        low, high = self._stale
+        if low <= high:
+            self._refill(low, high)
+            self._stale = (len(self._row), 0)
+        return self._row
+
+    def _touch(self, low: int, high: int) -> None:
+        """The row is wrong from one size to another; filling it waits until somebody asks."""
+        before = self._stale
+        self._stale = (min(low, before[0]), max(high, before[1]))
 
     def set(self, n: int, seconds: float, count: int = 1) -> None:
         self.knots[n] = self._base[n] = seconds
         self._counts[n] = count
         self._sizes = sorted(self.knots)
-        self._refill(1, len(self.row) - 1)
+        self._touch(1, len(self._row) - 1)
 
     def observe(self, n: int, seconds: float) -> None:
         self._ticks += 1
@@ -231,7 +275,7 @@ class _Curve:
         self._counts[n] = count + 1
         self.observed[n] = self.observed.get(n, 0) + 1
         self._last[n] = self._ticks
-        expected = self.knots.get(n, self.row[n])
+        expected = self.knots[n] if n in self.knots else self.row()[n]
         if expected <= 0:  # the very first measurement of this bucket
             self.set(n, seconds)
             return
@@ -251,12 +295,12 @@ class _Curve:
             self._leave_crowd()
         elif abs(self._drift) > 0.02:
             self._follow(n)
-            self._refill(1, len(self.row) - 1)
+            self._touch(1, len(self._row) - 1)
         else:
             i = bisect_left(self._sizes, n)
             low = self._sizes[i - 1] if i else 0
             last_two = i >= len(self._sizes) - 2  # the slope beyond the largest size hangs on these
-            self._refill(low + 1, len(self.row) - 1 if last_two else self._sizes[i + 1])
+            self._touch(low + 1, len(self._row) - 1 if last_two else self._sizes[i + 1])
 
     def _leave_crowd(self) -> None:
         """The table was measured beside other programs: sizes that were not measured of late keep their ratio."""
@@ -266,7 +310,7 @@ class _Curve:
                 self.knots[n] = seconds * plain / base[1]
         self._base = dict(self.knots)
         self._drift = 0.0
-        self._refill(1, len(self.row) - 1)
+        self._touch(1, len(self._row) - 1)
 
     def _follow(self, n: int) -> None:
         """Sizes that were not measured of late share half of the drift of the one that was."""
@@ -277,7 +321,7 @@ class _Curve:
         self._drift = 0.0
 
     def _refill(self, start: int, end: int) -> None:
-        sizes, row = self._sizes, self.row
+        sizes, row = self._sizes, self._row
         if not sizes:
             return
         # What was seldom measured is taken to be a little cheaper than it looked: so it gets its chance to be measured.

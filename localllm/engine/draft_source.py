@@ -11,9 +11,7 @@ from localllm.engine.drafting import Drafter, DrawsAhead
 
 _FIRST_PROBE, _LAST_PROBE = 32, 4096
 """Tokens between probes, at least and at most."""
-_FORGIVE = 0.99
-"""Per token: how fast broken promises are forgotten."""
-_DOUBT = 0.67
+_DOUBT = 0.8
 """What a match in an answer that has not copied yet is worth of one in an average answer."""
 _CERTAIN, _LITTLE_DOUBT = 0.985, 0.97
 """Matches of this confidence are dozens of tokens long, which is no chance: such are hardly doubted."""
@@ -88,17 +86,13 @@ class DraftSource:
     wait: int = _FIRST_PROBE
     """Tokens until the next probe."""
     interval: int = _LAST_PROBE
-    promised: Sequence[float] = ()
-    """Tokens expected to be accepted of the proposal, by the length that is sent."""
-    hoped: float = 0.0
-    kept: float = 0.0
-    """Tokens that the last few drafts promised, and that were accepted; both fade."""
     expected: float = 0.0
     followed: float = 0.0
     """Proposals of this answer whose first token should have been right, and was, sent or not; both fade."""
 
     def __post_init__(self) -> None:
         self.greedy = self.acceptance
+        self.greedy.counted = self.stepwise is None
         self.drawn.even = isinstance(self.drafter, DrawingDrafter)
 
     def begin(self, drawn: bool = False) -> None:
@@ -119,21 +113,14 @@ class DraftSource:
         """The proposal goes on from a match too long for chance."""
         return bool(self.confidences) and self.confidences[0] >= _CERTAIN
 
-    def kept_promises(self) -> float:
-        """At most 1: whole drafts tell what single tokens don't, that a text no longer follows its sources.
+    def faith(self) -> float:
+        """At most 1: the share of its usual chance that the next match has in this answer.
 
         How often matches were right is an average over answers that copy and answers that don't. So an answer counts
         as one that doesn't until a few matches, which cost nothing to watch, were right.
         """
-        kept = (self.kept + 4.0) / (self.hoped + 4.0)
         doubt = _LITTLE_DOUBT if self.certain else _DOUBT
-        return min(kept, (self.followed + doubt * _PATIENCE) / (self.expected + _PATIENCE), 1.0)
-
-    def note_sent(self, drafted: int, accepted: int) -> None:
-        """A draft was sent to the target."""
-        if drafted and len(self.promised) >= drafted:
-            self.hoped = 0.75 * self.hoped + self.promised[drafted - 1]
-            self.kept = 0.75 * self.kept + accepted
+        return min((self.followed + doubt * _PATIENCE) / (self.expected + _PATIENCE), 1.0)
 
     def ask(self, context: Sequence[int], limit: int) -> None:
         """Let the drafter propose at most `limit` tokens that may follow."""
@@ -171,5 +158,3 @@ class DraftSource:
         """The answer grew by these tokens, whoever proposed them."""
         self.score(emitted)
         self.wait -= len(emitted)
-        self.hoped *= _FORGIVE ** len(emitted)
-        self.kept *= _FORGIVE ** len(emitted)

@@ -67,16 +67,18 @@ class Ledger:
         self.allowance = min(max(self.allowance + self.answer, 0.0), most)
         self.answer = 0.0
 
-    def allows(self, risk: float, investment: float = 0.0, trusted: bool = False) -> bool:
+    def allows(self, risk: float, investment: float = 0.0, trusted: bool = False, sure: float = 0.0) -> bool:
         """True where a step may be tried that loses `risk` plain steps at worst: half of what is there, never all.
 
         Args:
             risk: What it would lose.
             investment: What it takes beside, once, for the good of later steps; the allowance is not for that.
-            trusted: Total failure is unheard of: up to `boldest` the balance alone has to bear it.
+            trusted: Total failure is unheard of: up to `boldest` the balance alone has to bear it, until this answer
+                lost as much as the allowance ever was.
+            sure: Plain steps of the risk that are hardly ever lost; the balance alone has to bear them.
         """
-        bold = trusted and risk <= self.boldest
-        return 2.0 * (risk + investment) <= self.balance and (bold or 2.0 * risk <= self.room)
+        bold = trusted and risk <= self.boldest and self.answer >= -self.most
+        return 2.0 * (risk + investment) <= self.balance and (bold or 2.0 * (risk - sure) <= self.room)
 
     def settle(self, tokens: int, worth: float, spent: float, invested: float = 0.0) -> None:
         """A step is over.
