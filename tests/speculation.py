@@ -54,13 +54,18 @@ class Machine:
     rng: random.Random = field(default_factory=lambda: random.Random(7))
     now: float = 0.0
     slowdown: float = 1.0
+    rebuild: float = 0.0
+    """Plain steps that one behind a batch takes longer."""
+    last: int = 1
 
     def clock(self) -> float:
         return self.now
 
     def step(self, b: int) -> None:
         wobble = self.rng.lognormvariate(0.0, self.noise) if self.noise else 1.0
-        self.now += cost(self.curve, b) * self.plain_seconds * wobble * self.slowdown
+        steps = cost(self.curve, b) + (self.rebuild if b == 1 and self.last != 1 else 0.0)
+        self.last = b
+        self.now += steps * self.plain_seconds * wobble * self.slowdown
 
     def work(self, plain_steps: float) -> None:
         self.now += plain_steps * self.plain_seconds * self.slowdown

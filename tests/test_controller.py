@@ -65,6 +65,25 @@ def test_it_follows_a_drafter_that_is_good_only_at_times() -> None:
     assert outcome.seconds <= 1.1 * oracle
 
 
+@pytest.mark.parametrize("rebuild", [0.0, 0.3])
+def test_the_ledger_sees_what_a_draft_costs_the_plain_step_behind_it(rebuild: float) -> None:
+    """Every graph that a draft leaves behind is built anew: that was lost too, and stood in no account."""
+    machine = Machine(CURVES["Q4_0, repacked"], rebuild=rebuild)
+    costs = CostTable(33)
+    calibrate(costs, machine.step, machine.clock, seconds=80 * machine.plain_seconds)
+    controller = Controller(costs, [NgramDrafter()], clock=machine.clock)
+    rng = random.Random(5)
+    passage = [*range(1000, 1200)]
+    answer: list[int] = []
+    while len(answer) < 2000:
+        at = rng.randrange(150)
+        answer += [*passage[at : at + 20], *(rng.randrange(20_000, 50_000) for _ in range(12))]
+    seconds = decode(machine, controller, [*passage, *answer], n_prompt=200)
+    lost = seconds / machine.plain_seconds - (len(answer) - 1)
+    assert controller.ledger.gained > 100
+    assert controller.ledger.net_loss == pytest.approx(lost, rel=0.02, abs=2.0)
+
+
 def test_the_same_timings_give_the_same_decisions() -> None:
     def run() -> list[int]:
         machine = Machine(CURVES["Q8_0, a wall at two"], noise=0.2, rng=random.Random(11))
@@ -462,6 +481,19 @@ def test_a_cost_table_survives_json_and_refuses_nonsense() -> None:
     ):
         with pytest.raises(ValueError):
             CostTable.from_json(bad)
+
+
+def test_a_confidence_that_was_counted_is_not_corrected_again() -> None:
+    record = Acceptance(0.98)
+    record.counted = True
+    for _ in range(300):
+        record.observe(0.97, True)
+        record.observe(0.5, False)
+        record.observe(0.5, True)
+    record.turn_the_page()
+    assert record.calibrated([0.97, 0.5]) == [0.97, 0.5]
+    record.observe(0.97, False)
+    assert record.calibrated([0.97], wary=True)[0] < 0.97, "but a setback in this text counts"
 
 
 def test_of_tokens_drawn_alike_all_confidences_learn_together() -> None:

@@ -11,10 +11,10 @@ from localllm.engine.drafting import Drafter, DrawsAhead
 
 _FIRST_PROBE, _LAST_PROBE = 32, 4096
 """Tokens between probes, at least and at most."""
-_DOUBT = 0.8
-"""What a match in an answer that has not copied yet is worth of one in an average answer."""
-_CERTAIN, _LITTLE_DOUBT = 0.985, 0.97
-"""Matches of this confidence are dozens of tokens long, which is no chance: such are hardly doubted."""
+_DOUBT = 0.5
+"""In an answer that has not copied yet a match is doubted more than in an average one by that share of its doubt."""
+_CERTAIN = 0.985
+"""Matches of this confidence are dozens of tokens long, which is no chance."""
 _DRAWN_ALIKE = 0.8
 """Where two models find the same token likeliest, they are taken to draw the same one that often, at first."""
 _PATIENCE = 1.2
@@ -114,13 +114,13 @@ class DraftSource:
         return bool(self.confidences) and self.confidences[0] >= _CERTAIN
 
     def faith(self) -> float:
-        """At most 1: the share of its usual chance that the next match has in this answer.
+        """At most 1: the share of its usual chance that the match that is proposed has in this answer.
 
         How often matches were right is an average over answers that copy and answers that don't. So an answer counts
         as one that doesn't until a few matches, which cost nothing to watch, were right.
         """
-        doubt = _LITTLE_DOUBT if self.certain else _DOUBT
-        return min((self.followed + doubt * _PATIENCE) / (self.expected + _PATIENCE), 1.0)
+        at_first = 1.0 - _DOUBT * (1.0 - self.confidences[0])
+        return min((self.followed + at_first * _PATIENCE) / (self.expected + _PATIENCE), 1.0)
 
     def ask(self, context: Sequence[int], limit: int) -> None:
         """Let the drafter propose at most `limit` tokens that may follow."""

@@ -40,6 +40,8 @@ class Ledger:
     gained: float = 0.0
     tokens: int = 0
     """Tokens emitted, plain ones included."""
+    begun: int = 0
+    """`tokens` when this answer began."""
     answer: float = 0.0
     """What this answer gained so far, investments not counted; negative where it lost."""
 
@@ -57,6 +59,11 @@ class Ledger:
         """What this answer may still lose."""
         return self.allowance + self.answer
 
+    @property
+    def sound(self) -> bool:
+        """This answer has not lost more than its tokens earned and an allowance holds."""
+        return self.answer + self.share * (self.tokens - self.begun) >= -self.most
+
     def begin(self, most: float) -> None:
         """A new answer starts: what the last one lost is taken from the allowance, what it gained fills it again.
 
@@ -65,7 +72,7 @@ class Ledger:
         """
         self.most = most
         self.allowance = min(max(self.allowance + self.answer, 0.0), most)
-        self.answer = 0.0
+        self.answer, self.begun = 0.0, self.tokens
 
     def allows(self, risk: float, investment: float = 0.0, trusted: bool = False, sure: float = 0.0) -> bool:
         """True where a step may be tried that loses `risk` plain steps at worst: half of what is there, never all.
@@ -73,11 +80,11 @@ class Ledger:
         Args:
             risk: What it would lose.
             investment: What it takes beside, once, for the good of later steps; the allowance is not for that.
-            trusted: Total failure is unheard of: up to `boldest` the balance alone has to bear it, until this answer
-                lost as much as the allowance ever was.
+            trusted: Total failure is unheard of: up to `boldest` the balance alone has to bear it while the answer is
+                `sound`.
             sure: Plain steps of the risk that are hardly ever lost; the balance alone has to bear them.
         """
-        bold = trusted and risk <= self.boldest and self.answer >= -self.most
+        bold = trusted and risk <= self.boldest and self.sound
         return 2.0 * (risk + investment) <= self.balance and (bold or 2.0 * (risk - sure) <= self.room)
 
     def settle(self, tokens: int, worth: float, spent: float, invested: float = 0.0) -> None:
