@@ -30,6 +30,7 @@ from localllm.engine.lengths import (
     worth_going_on,
 )
 from localllm.engine.prospect import Prospect
+from localllm.engine.tally import Tally
 from localllm.events import Speculation
 
 _NOTHING = Draft()
@@ -57,10 +58,6 @@ _STAKE, _LEAST_STAKE = 5, 4.0
 """An answer may stake twice what a rejected batch of so many tokens loses, so many plain steps at least."""
 _LONGEST_OF_A_MODEL = 31
 """Tokens: a longer draft of a model gains little, as each token has its price, and loses much."""
-_SURE = 0.9
-"""Tokens of a copy that are all accepted with this chance are not counted as a risk."""
-_MODEL, _COUNTED = 0.9, 0.98
-"""What is believed of a confidence at first: of a model's own, and of one that was counted."""
 _PROSPECT = 48
 """Tokens that an answer is trusted to go on for, beside as many as it has."""
 _ANSWER, _LEAST_ANSWER = 128, 32
@@ -101,7 +98,7 @@ class Controller:
         self._sources = [
             DraftSource(
                 d,
-                self.acceptance.setdefault(d.name, Acceptance(_MODEL if isinstance(d, StepwiseDrafter) else _COUNTED)),
+                self.acceptance.setdefault(d.name, Acceptance()),
                 d if isinstance(d, StepwiseDrafter) else None,
                 d if isinstance(d, Reader) else None,
                 self.acceptance.setdefault(f"{d.name} (drawn)", Acceptance()),
@@ -125,11 +122,7 @@ class Controller:
         """Plain steps per token of late, without the drafters that take time."""
         self._usual = float(_ANSWER)
         """Usual length of an answer in tokens."""
-        self._reset_counts()
-
-    def _reset_counts(self) -> None:
-        self._drafted = self._accepted = self._steps = self._plain_steps = self._emitted = 0
-        self._worth = self._spent = 0.0
+        self._tally = Tally()
 
     # ---- one answer ----------------------------------------------------------------------------------------------
 
@@ -143,9 +136,9 @@ class Controller:
             corpus: Token ids of texts that it may copy from.
             draws: Those of its tokens, where not the likeliest ones are taken: they are harder to guess.
         """
-        if self._emitted:
-            self._usual += 0.2 * (self._emitted - self._usual)
-        self._reset_counts()
+        if self._tally.emitted:
+            self._usual += 0.2 * (self._tally.emitted - self._usual)
+        self._tally = Tally()
         self._remaining = max(int(self._usual), _LEAST_ANSWER)
         self._pace, self._fruitless = 1.0, 0
         self._since_plain, self._behind_batch = 0, True
@@ -195,7 +188,7 @@ class Controller:
             return _NOTHING
         if self.costs.plain_steps_seen(self._n_context) < _FIRST_PLAIN:
             return _NOTHING
-        if self._fruitless >= _FRUITLESS and self._steps % _LOOK:
+        if self._fruitless >= _FRUITLESS and self._tally.steps % _LOOK:
             return _NOTHING
         started = self._clock()
         self._source, tokens = self._choose(context, limit, base, legal)
@@ -220,11 +213,7 @@ class Controller:
             row = costs.row(n_context)
             plain, expected = row[max(min(batch - drafted, costs.max_batch), 1)], row[min(batch, costs.max_batch)]
         self._evaluated = self._n_context + accepted
-        self._steps += 1
-        self._emitted += len(emitted)
-        self._plain_steps += drafted == 0
-        self._drafted += drafted
-        self._accepted += accepted
+        self._tally.add(len(emitted), accepted, drafted)
         self._remaining = max(self._remaining - len(emitted), _LEAST_ANSWER)
         behind_draft = self._since_plain > 0
         self._since_plain = self._since_plain + 1 if drafted else 0
@@ -243,8 +232,8 @@ class Controller:
         self.ledger.settle(len(emitted), worth, spent, self._reading_seconds / one)
         if emitted and (self._source < 0 or self._sources[self._source].stepwise is None):
             self._pace += (1.0 - 0.9 ** len(emitted)) * (step / one / len(emitted) - self._pace)
-        self._worth += (plain + (len(emitted) - 1) * one) * self._hiccups
-        self._spent += seconds + self._draft_seconds
+        self._tally.worth += (plain + (len(emitted) - 1) * one) * self._hiccups
+        self._tally.spent += seconds + self._draft_seconds
         if self._source >= 0:
             self._sources[self._source].drafted += drafted
         for i, source in enumerate(self._sources):
@@ -258,14 +247,7 @@ class Controller:
     def report(self) -> Speculation:
         """What happened since `begin`."""
         busiest = max(self._sources, key=lambda s: s.drafted, default=None)
-        return Speculation(
-            drafted=self._drafted,
-            accepted=self._accepted,
-            target_steps=self._steps,
-            plain_steps=self._plain_steps,
-            speedup=self._worth / self._spent if self._drafted and self._spent > 0 else 1.0,
-            drafter=busiest.drafter.name if busiest is not None and busiest.drafted else None,
-        )
+        return self._tally.report(busiest.drafter.name if busiest is not None and busiest.drafted else None)
 
     def close(self) -> None:
         """Release the drafters; safe to call twice."""
@@ -296,7 +278,7 @@ class Controller:
                 chances = source.acceptance.calibrated(source.confidences, wary=True)
                 chances[0] *= source.faith()
                 # Only what the ledger could bear: a longer draft cut short may be of the very length that never pays.
-                k, rate = best_length(chances[: self._most_copied(chances, row)], row)
+                k, rate = best_length(chances[: self.ledger.longest_copy(chances, row)], row)
                 if legal is not None and rate > _WARY_MARGIN * to_beat and (n := legal(source.proposal[:k])) < k:
                     k, rate = best_length(chances[:n], row)
                 if rate > _WARY_MARGIN * to_beat:
@@ -339,7 +321,7 @@ class Controller:
         prospect = self._prospect(source, behind, row, to_beat)
         per_token, reading, trusted = prospect.per_token, prospect.reading, prospect.trusts(acceptance, limit)
         # Only lengths that the ledger could bear are planned with: a short draft that leads nowhere is money burnt.
-        bearable = self._most_allowed(limit, row, per_token, 0.0, reading, trusted)
+        bearable = self.ledger.longest_draft(limit, row, per_token, 0.0, reading, trusted)
         chance = acceptance.lately()
         k, saving = prospect.plan(chance, bearable)
         probe = saving <= 0
@@ -387,7 +369,7 @@ class Controller:
             n = legal(source.proposal)
         # Drafting is paid for now; only the target's step is still to be weighed.
         drafting = took - self._reading_seconds
-        n = self._most_allowed(n, row, 0.0, drafting, self._reading_seconds, trusted)
+        n = self.ledger.longest_draft(n, row, 0.0, drafting, self._reading_seconds, trusted)
         chances = acceptance.calibrated(source.confidences)[:n]
         k = best_prefix(chances, row, drafting)
         if probe and k and 1.0 + expected_accepted(chances)[k - 1] <= to_beat * row[k + 1]:
@@ -414,14 +396,14 @@ class Controller:
                 limit = min(limit, _LONGEST_OF_A_MODEL)
                 prospect = self._prospect(source, behind, row, _MARGIN * _WARY_MARGIN / row[1])
                 trusted = prospect.trusts(source.acceptance, limit)
-                bearable = self._most_allowed(limit, row, prospect.per_token, 0.0, prospect.reading, trusted)
+                bearable = self.ledger.longest_draft(limit, row, prospect.per_token, 0.0, prospect.reading, trusted)
                 if prospect.plan(source.acceptance.lately(), bearable)[1] > 0:
                     started = self._clock()
                     drafter.read_ahead(prompt, lambda: True)
                     took = self._clock() - started
                     self.costs.observe_catch_up(drafter.name, took / behind)
                     self.ledger.settle(0, 0.0, took / row[1], invested=took / row[1])
-                    self._spent += took
+                    self._tally.spent += took
 
     def _prospect(self, source: DraftSource, behind: int, row: list[float], to_beat: float) -> Prospect:
         """What this drafter costs now, when it has so many tokens to read."""
@@ -432,41 +414,4 @@ class Controller:
 
     def _ahead(self) -> float:
         """Tokens that are still to come, as far as is known: an answer may end any time."""
-        return min(self._remaining, self._emitted + _PROSPECT)
-
-    def _most_copied(self, chances: Sequence[float], row: list[float]) -> int:
-        """The longest draft, of tokens with these chances, that the ledger could bear; drafting was free."""
-        sure, reach = 0, 1.0
-        for chance in chances:
-            reach *= chance
-            if reach < _SURE:
-                break
-            sure += 1
-        plain, allows, k = row[1], self.ledger.allows, len(chances)
-        while k and not allows(row[k + 1] / plain - 1.0, sure=min(sure, k)):
-            k -= 1
-        return k
-
-    def _most_allowed(
-        self,
-        k: int,
-        row: list[float],
-        per_token: float = 0.0,
-        drafting: float = 0.0,
-        reading: float = 0.0,
-        trusted: bool = False,
-    ) -> int:
-        """The longest draft of at most k tokens whose rejection the ledger could bear.
-
-        Args:
-            k: Tokens.
-            row: Costs of the target.
-            per_token: What drafting each token costs.
-            drafting: What drafting cost already.
-            reading: What the drafter reads first, for the good of later drafts too.
-            trusted: The drafter is hardly ever wrong.
-        """
-        plain, allows = row[1], self.ledger.allows
-        while k and not allows((row[k + 1] + k * per_token + drafting) / plain - 1.0, reading / plain, trusted):
-            k -= 1
-        return k
+        return min(self._remaining, self._tally.emitted + _PROSPECT)

@@ -11,13 +11,19 @@ The unit is a plain step, so that sums stay comparable when the machine's speed 
 - the *balance* is everything that was gained and lost, plus a grant. It bears what is invested: reading a prompt with
   a draft model, which pays later in the answer or, where that is short, never.
 
-Within an answer what it gained itself may be staked too.
+Within an answer what it gained itself may be staked too. Two kinds of draft need no allowance, but the balance: those
+of a model that is hardly ever wrong, as long as the answer has not lost one already; and of a copy as many tokens as
+are accepted nine times of ten.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+_SURE = 0.9
+"""The first tokens of a copy, all of which are accepted with this chance, are hardly ever lost."""
 
 
 @dataclass(slots=True)
@@ -31,7 +37,7 @@ class Ledger:
     cap: float = 64.0
     """The balance never exceeds this."""
     boldest: float = 14.0
-    """What a step may risk at most that no allowance covers: about a batch of 64 on two cores."""
+    """What the draft of a trusted model may risk at most."""
     balance: float = math.nan
     """Not a number means: the grant."""
     allowance: float = math.inf
@@ -86,6 +92,48 @@ class Ledger:
         """
         bold = trusted and risk <= self.boldest and self.sound
         return 2.0 * (risk + investment) <= self.balance and (bold or 2.0 * (risk - sure) <= self.room)
+
+    def longest_copy(self, chances: Sequence[float], row: Sequence[float]) -> int:
+        """Tokens of the longest draft that could be borne, when drafting was free.
+
+        Args:
+            chances: Of each token, that it is accepted when those before it are.
+            row: Seconds of the target with k draft tokens at index k + 1.
+        """
+        sure, reach = 0, 1.0
+        for chance in chances:
+            reach *= chance
+            if reach < _SURE:
+                break
+            sure += 1
+        k = len(chances)
+        while k and not self.allows(row[k + 1] / row[1] - 1.0, sure=min(sure, k)):
+            k -= 1
+        return k
+
+    def longest_draft(
+        self,
+        k: int,
+        row: Sequence[float],
+        per_token: float = 0.0,
+        drafting: float = 0.0,
+        reading: float = 0.0,
+        trusted: bool = False,
+    ) -> int:
+        """Tokens of the longest draft, of at most k, whose rejection as a whole could be borne.
+
+        Args:
+            k: Tokens.
+            row: As for `longest_copy`.
+            per_token: Seconds that drafting each token takes.
+            drafting: Seconds that drafting took already.
+            reading: Seconds that the drafter reads first, for the good of later drafts too.
+            trusted: The drafter is hardly ever wrong.
+        """
+        plain = row[1]
+        while k and not self.allows((row[k + 1] + k * per_token + drafting) / plain - 1.0, reading / plain, trusted):
+            k -= 1
+        return k
 
     def settle(self, tokens: int, worth: float, spent: float, invested: float = 0.0) -> None:
         """A step is over.
