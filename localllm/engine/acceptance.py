@@ -56,10 +56,11 @@ class Acceptance:
         at the first sign, otherwise two standard deviations are chance.
         """
         lately = self.lately() if self.even else 0.0
+        counted = self.counted
         setback, recovery = self._setback(0.0 if wary else 2.0), _RECOVERY if wary else 0.0
         out: list[float] = []
         for c in confidences:
-            out.append(setback * self._believed(bisect_right(EDGES, c), c, lately))
+            out.append(setback * (c if counted else self._believed(bisect_right(EDGES, c), c, lately)))
             setback += recovery * (1.0 - setback)
         return out
 

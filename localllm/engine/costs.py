@@ -324,21 +324,28 @@ class _Curve:
         sizes, row = self._sizes, self._row
         if not sizes:
             return
-        # What was seldom measured is taken to be a little cheaper than it looked: so it gets its chance to be measured.
-        counts = self._counts
-        knots = {n: t * (1.0 - _OPTIMISM / (1 + counts.get(n, 1))) if n > 1 else t for n, t in self.knots.items()}
         for b in range(start, end + 1):
             i = bisect_left(sizes, b)
             if i == 0:  # at or below the smallest known size
-                row[b] = knots[sizes[0]] * b / sizes[0]
+                row[b] = self._hoped(sizes[0]) * b / sizes[0]
             elif i < len(sizes):
                 low, high = sizes[i - 1], sizes[i]
-                row[b] = knots[low] + (knots[high] - knots[low]) * (b - low) / (high - low)
+                at_low, at_high = self._hoped(low), self._hoped(high)
+                row[b] = at_low + (at_high - at_low) * (b - low) / (high - low)
             else:  # beyond the largest: go on at the last slope, and never cheaper than half the mean per token
                 top = sizes[-1]
                 low = sizes[-2] if len(sizes) > 1 else 0
-                slope = (knots[top] - knots.get(low, 0.0)) / (top - low)
-                row[b] = knots[top] + max(slope, knots[top] / top / 2) * (b - top)
+                at_top = self._hoped(top)
+                slope = (at_top - (self._hoped(low) if low else 0.0)) / (top - low)
+                row[b] = at_top + max(slope, at_top / top / 2) * (b - top)
+
+    def _hoped(self, n: int) -> float:
+        """Seconds of a measured size; one that was seldom measured is taken to be a little cheaper than it looked.
+
+        So it gets its chance to be measured.
+        """
+        seconds = self.knots[n]
+        return seconds * (1.0 - _OPTIMISM / (1 + self._counts.get(n, 1))) if n > 1 else seconds
 
 
 def _moved(before: float | None, seconds: float) -> float:

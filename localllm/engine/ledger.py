@@ -2,10 +2,11 @@
 
 The unit is a plain step, so that sums stay comparable when the machine's speed changes. There are two accounts:
 
-- the *allowance* is what answers may lose. Every token earns it `share`, up to `most`, a few steps; an answer that lost
-  pays from it, and one that gained fills it again. So n tokens in a row of which no answer gained do not lose more than
+- the *allowance* is what answers may lose. Every token adds `refill` to it, up to `most`, a few steps; an answer that
+  lost pays from it, and one that gained fills it again. So n tokens in a row of which no answer gained do not lose more
+  than
 
-      share * n + most
+      refill * n + most
 
   with costs as estimated, whatever the drafters do and however much was gained before;
 - the *balance* is everything that was gained and lost, plus a grant. It bears what is invested: reading a prompt with
@@ -31,6 +32,9 @@ class Ledger:
     """Two accounts, in plain steps."""
 
     share: float = 0.01
+    """What a token adds to the balance."""
+    refill: float = 0.003
+    """What a token adds to the allowance."""
     most: float = math.inf
     grant: float = 12.0
     """The balance of a new ledger, once per machine and model."""
@@ -151,5 +155,5 @@ class Ledger:
             self.gained += gain
         self.tokens += tokens
         self.balance = min(self.cap, self.balance + self.share * tokens + gain)
-        self.allowance = min(self.most, self.allowance + self.share * tokens)
+        self.allowance = min(self.most, self.allowance + self.refill * tokens)
         self.answer += gain + invested
