@@ -7,7 +7,7 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 
@@ -128,6 +128,8 @@ async def test_commands(text: str, at: tuple[int, int], keys: str, after: str, c
 
 
 @settings(max_examples=60, deadline=None)
+@example(["V?", "<another>", "0"])  # what was marked stood in the text before
+@example(["jjv/", "<another>", "<escape>"])
 @given(
     st.lists(
         st.one_of(

@@ -81,6 +81,7 @@ class NormalMode:
     def cancel(self) -> bool:
         """Forget a search, a command that was begun, or what is marked; False where there is none of them."""
         if self._typed is not None:
+            self._look()
             self._typed = None
             self._go(self._left_off)
             return True
@@ -91,13 +92,12 @@ class NormalMode:
 
     def press(self, key: str) -> bool:
         """One key: a character, or the name of a key. Whether it had a meaning here, which has happened then."""
+        self._look()
         if self._typed is not None:
             return self._type(key)
         key = (_NAMED | _NAMED_MARKING if self._marking else _NAMED).get(key, key)
         if len(key) > 1:
             return False
-        if self._area.selection != self._shown:
-            self._marking = ""  # the mouse has been there, or there is another text
         self._pending += key
         count, operator, twice, rest = _parts(self._pending, _COMMAND_ON_MARKED if self._marking else _COMMAND)
         if not rest or rest == "g" or (rest == "r" and not operator and not self._marking):
@@ -117,6 +117,11 @@ class NormalMode:
         else:
             self._command(rest, times)
         return True
+
+    def _look(self) -> None:
+        """Nothing is marked any more where the mouse has been, or where there is another text."""
+        if self._area.selection != self._shown:
+            self._marking = ""
 
     @property
     def _text(self) -> DocumentBase:
