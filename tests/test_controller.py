@@ -484,7 +484,7 @@ def test_a_cost_table_survives_json_and_refuses_nonsense() -> None:
 
 
 def test_a_confidence_that_was_counted_is_not_corrected_again() -> None:
-    record = Acceptance(0.98)
+    record = Acceptance()
     record.counted = True
     for _ in range(300):
         record.observe(0.97, True)

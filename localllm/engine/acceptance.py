@@ -56,17 +56,17 @@ class Acceptance:
         at the first sign, otherwise two standard deviations are chance.
         """
         lately = self.lately() if self.even else 0.0
-        counted = self.counted
         setback, recovery = self._setback(0.0 if wary else 2.0), _RECOVERY if wary else 0.0
         out: list[float] = []
         for c in confidences:
-            out.append(setback * (c if counted else self._believed(bisect_right(EDGES, c), c, lately)))
+            out.append(setback * self._believed(c, lately))
             setback += recovery * (1.0 - setback)
         return out
 
-    def _believed(self, g: int, confidence: float, lately: float) -> float:
+    def _believed(self, confidence: float, lately: float) -> float:
         if self.counted:
             return confidence
+        g = bisect_right(EDGES, confidence)
         weight, expected = (_EVEN_PRIOR, lately) if self.even else (_PRIOR, self.trust * confidence)
         return (self._hits[g] + weight * expected) / (self._trials[g] + weight)
 
@@ -104,7 +104,7 @@ class Acceptance:
     def observe(self, confidence: float, hit: bool) -> None:
         """One trial."""
         g = bisect_right(EDGES, confidence)
-        believed = self._believed(g, confidence, self.lately() if self.even else 0.0)
+        believed = self._believed(confidence, self.lately() if self.even else 0.0)
         self._expected = self._expected * _QUICK + believed
         self._recent_hits = self._recent_hits * _QUICK + hit
         self._recent = self._recent * _QUICK + 1.0

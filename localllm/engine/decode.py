@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -20,9 +20,10 @@ from localllm.engine.drafting import Controller
 from localllm.engine.protocol import Cancel, EngineEvent, GenerationDone, Matcher, TokenEvent
 from localllm.engine.reserve import Reserve
 from localllm.engine.sampling import TokenSampler
+from localllm.engine.tally import Tally
 from localllm.engine.text import AnswerText
 from localllm.errors import ContextOverflow
-from localllm.events import FinishReason, Prefilling, Speculation, Stats
+from localllm.events import FinishReason, Prefilling, Stats
 
 MOST_WINDOWS = 8
 """Windows that an answer without a token budget may fill where it shifts: a model that repeats itself never ends."""
@@ -94,8 +95,9 @@ class Generation:
             self._reserve = Reserve(job.matcher, self._left, backend.piece)
         # the simplest answers skip every check of a token
         self._plain = job.sampler.plain and job.matcher is None and not job.ban
-        self._cached = self._n_new = self._drafted = self._accepted = self._steps = self._plain_steps = self._batch = 0
+        self._cached = self._n_new = self._batch = 0
         self._step_seconds = 0.0
+        self._tally = Tally()
         self._drafters: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[EngineEvent]:
@@ -237,9 +239,6 @@ class Generation:
         slot.tokens += batch
         self._todo.clear()
         self._batch = len(batch)
-        self._steps += 1
-        if not draft:
-            self._plain_steps += 1
         return True
 
     def _aborted(self) -> bool:
@@ -275,9 +274,9 @@ class Generation:
             accepted += 1
         if n_draft:
             self._slot.cut(self._backend, len(self._slot.tokens) - n_draft + accepted)
-            self._drafted += n_draft
-            self._accepted += accepted
-        if self._controller is not None and self._steps:
+        if self._batch:
+            self._tally.add(len(emitted), accepted, n_draft)
+        if self._controller is not None and self._batch:
             self._controller.observe(emitted, accepted, n_draft, self._batch, self._step_seconds)
         return emitted, accepted
 
@@ -367,7 +366,9 @@ class Generation:
         yield TokenEvent(shown, tuple(ids), from_draft)
 
     def _stats(self, first_token_seconds: float, decode_seconds: float) -> Stats:
-        speedup = self._controller.report().speedup if self._controller is not None and self._drafted else 1.0
+        speculation = self._tally.report(max(self._drafters, key=self._drafters.__getitem__, default=None))
+        if self._controller is not None and speculation.drafted:
+            speculation = replace(speculation, speedup=self._controller.report().speedup)
         return Stats(
             prompt_tokens=len(self._job.prompt),
             cached_tokens=self._cached,
@@ -376,14 +377,7 @@ class Generation:
             decode_seconds=decode_seconds,
             n_ctx=self._backend.n_ctx,
             forgotten_tokens=self.forgotten,
-            speculation=Speculation(
-                drafted=self._drafted,
-                accepted=self._accepted,
-                target_steps=self._steps,
-                plain_steps=self._plain_steps,
-                speedup=speedup,
-                drafter=max(self._drafters, key=self._drafters.__getitem__, default=None),
-            ),
+            speculation=speculation,
         )
 
 

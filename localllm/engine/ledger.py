@@ -110,10 +110,7 @@ class Ledger:
             if reach < _SURE:
                 break
             sure += 1
-        k = len(chances)
-        while k and not self.allows(row[k + 1] / row[1] - 1.0, sure=min(sure, k)):
-            k -= 1
-        return k
+        return self.longest_draft(len(chances), row, sure=sure)
 
     def longest_draft(
         self,
@@ -123,6 +120,7 @@ class Ledger:
         drafting: float = 0.0,
         reading: float = 0.0,
         trusted: bool = False,
+        sure: int = 0,
     ) -> int:
         """Tokens of the longest draft, of at most k, whose rejection as a whole could be borne.
 
@@ -133,9 +131,13 @@ class Ledger:
             drafting: Seconds that drafting took already.
             reading: Seconds that the drafter reads first, for the good of later drafts too.
             trusted: The drafter is hardly ever wrong.
+            sure: The first tokens that are hardly ever rejected.
         """
         plain = row[1]
-        while k and not self.allows((row[k + 1] + k * per_token + drafting) / plain - 1.0, reading / plain, trusted):
+        while k:
+            risk = (row[k + 1] + k * per_token + drafting) / plain - 1.0
+            if self.allows(risk, reading / plain, trusted, min(sure, k)):
+                break
             k -= 1
         return k
 
